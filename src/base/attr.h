@@ -1,0 +1,58 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* attr.h - what we ask of the compiler.  The only place, with wire.h, that may say #if. */
+#pragma once
+
+#include <stddef.h>
+#include <stdint.h>
+
+#define PRINTF(format_arg, first_arg) __attribute__((format(printf, format_arg, first_arg)))
+#define MUST_CHECK		      __attribute__((warn_unused_result))
+#define NORETURN		      _Noreturn
+#define UNUSED			      __attribute__((unused))
+#define CLEANUP(function)	      __attribute__((cleanup(function)))
+#define FALLTHROUGH		      __attribute__((fallthrough))
+
+#define ARRAY_LEN(a) (sizeof(a) / sizeof((a)[0]))
+
+/* The object of which *ptr is the member; ptr must point into one. */
+#define container_of(ptr, type, member) \
+	((type *)(void *)((char *)(ptr)-offsetof(type, member)))
+
+/*
+ * GUEST marks a pointer into memory that the guest can change at any moment.  Dereferencing one is
+ * an error under clang and sparse; only mem/gmem.c and virtio/vq.c lift the mark.
+ */
+#if defined(__CHECKER__)
+#define GUEST __attribute__((noderef, address_space(1)))
+#define FORCE __attribute__((force))
+#elif defined(__clang__)
+#define GUEST __attribute__((noderef))
+#define FORCE
+#else
+#define GUEST
+#define FORCE
+#endif
+
+/* Which lock guards a field; checked by clang's -Wthread-safety. */
+#if defined(__clang__)
+#define CAPABILITY(name)  __attribute__((capability(name)))
+#define GUARDED_BY(lock)  __attribute__((guarded_by(lock)))
+#define REQUIRES(lock)	  __attribute__((requires_capability(lock)))
+#define ACQUIRES(lock)	  __attribute__((acquire_capability(lock)))
+#define RELEASES(lock)	  __attribute__((release_capability(lock)))
+#define NO_LOCK_ANALYSIS  __attribute__((no_thread_safety_analysis))
+#else
+#define CAPABILITY(name)
+#define GUARDED_BY(lock)
+#define REQUIRES(lock)
+#define ACQUIRES(lock)
+#define RELEASES(lock)
+#define NO_LOCK_ANALYSIS
+#endif
+
+/* Set in builds that rewrite guest memory after every copy, see mem/gmem.h. */
+#ifdef GMEM_HOSTILE
+enum { GMEM_IS_HOSTILE = 1 };
+#else
+enum { GMEM_IS_HOSTILE = 0 };
+#endif
