@@ -1,0 +1,84 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * device.h - what a device implements
+ *
+ * A device is one file with one const struct device_type.  Life cycle:
+ *
+ *	parse -> open -> [jail] -> (start -> kick* -> stop)* -> close
+ *
+ * All state is in one struct that begins with struct device; there are no globals.  What a device
+ * does not have: ring addresses, interrupts, suppression of notifications, feature negotiation,
+ * process set-up.  It pops chains from its queues (virtio/vq.h) and pushes them back.
+ */
+#pragma once
+
+#include "base/attr.h"
+#include "base/err.h"
+#include "base/loop.h"
+#include "base/opt.h"
+#include "jail/seccomp.h"
+#include "mem/gmem.h"
+#include "virtio/vq.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+
+struct device;
+
+struct device_type {
+	const char *name;    /* "rng": option, process name and section of the manual */
+	const char *summary; /* one line */
+	uint16_t virtio_id;  /* virtio 1.2, section 5 */
+	uint16_t nqueues;    /* most queues; open() may set d->nqueues lower */
+	uint16_t queue_size; /* largest, a power of two; 0: 256 */
+	uint64_t features;   /* device-specific and ring features offered besides VERSION_1 */
+	size_t size;	     /* of the struct that begins with struct device */
+	size_t config_size;  /* bytes of device-specific configuration space */
+	const struct opt *opts;	  /* set fields of that struct; NULL: takes none */
+	const struct call *calls; /* system calls beyond the common set; NULL: none */
+
+	/* Defaults of the options, before parsing. Optional. */
+	void (*defaults)(struct device *d);
+
+	/* Before the jail: open files. May narrow d->features and d->nqueues. */
+	int (*open)(struct device *d, struct err *e);
+
+	/* The driver put buffers into queue q. */
+	void (*kick)(struct device *d, unsigned q);
+
+	/* Features are agreed and queues live. Optional; failure breaks the device until reset. */
+	int (*start)(struct device *d, struct err *e);
+
+	/* Finish or drop every request now; queues are no longer touched afterwards. Optional. */
+	void (*stop)(struct device *d);
+	void (*close)(struct device *d);
+
+	/* Fills the whole configuration space, config_size bytes. */
+	void (*config)(struct device *d, void *out);
+
+	/* The driver wrote n bytes at offset at; the range lies inside config_size. Optional. */
+	void (*config_set)(struct device *d, size_t at, const void *in, size_t n);
+};
+
+enum { DEVICE_QUEUES_MAX = 32 };
+
+struct device {
+	const struct device_type *type;
+	const char *name;	  /* "block0" */
+	struct loop *loop;	  /* of this process or thread */
+	const struct gmem *gmem;  /* valid between start and stop */
+	struct vq *queues;	  /* nqueues of them */
+	unsigned nqueues;
+	uint64_t features;	  /* offered */
+	uint64_t acked;		  /* agreed with the driver; valid from start on */
+	bool started;
+};
+
+/* serve.c: tells the driver that the configuration space changed. */
+void device_config_changed(struct device *d);
+
+/* The table of all devices built in, ended by NULL; device.c. */
+extern const struct device_type *const device_types[];
+
+/* The type of that name, or NULL. */
+const struct device_type *device_type_find(const char *name);
