@@ -1,0 +1,36 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * respawn.h - starts children for a process that has jailed itself
+ *
+ * A jailed main process has neither exec nor paths, yet a device that died must be started again.
+ * So before its jail it forks a process that keeps both and knows a fixed table of children; main
+ * names a row and passes the fds.  A captured main process can start what was configured and nothing
+ * else.  The children are main's own: it reaps them, and they die with it.
+ */
+#pragma once
+
+#include "base/attr.h"
+#include "base/err.h"
+#include "jail/spawn.h"
+
+struct respawn {
+	int sock;
+	struct child server;
+	const struct spawn_args *table;
+	size_t count;
+};
+
+/*
+ * Forks the process.  Of the table's fds it uses the numbers only; the table must outlive r.  Call
+ * while there is one thread and before guest memory is mapped, or its mapping is copied.
+ */
+int respawn_init(struct respawn *r, const struct spawner *s, const struct spawn_args *table,
+		 size_t count, struct err *e) MUST_CHECK;
+void respawn_fini(struct respawn *r);
+
+/*
+ * As spawn_start() of row index with fds[i] at the number of the row's i-th fd (at most
+ * FD_PASS_MAX).  Waits at most two seconds.
+ */
+int respawn_start(struct respawn *r, size_t index, const int *fds, struct child *ret_child,
+		  struct err *e) MUST_CHECK;
