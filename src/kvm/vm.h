@@ -14,8 +14,9 @@
 enum {
 	VM_IRQCHIP_PINS = 24,  /* of the I/O APIC: GSI 0 to 23 */
 	VM_MSI_ROUTES = 1024,  /* GSI numbers from 24 upward, for MSI */
-	VM_SLOTS_MAX = 64,
 };
+
+struct vm_routing;
 
 struct vm_route {
 	bool used, live; /* reserved; has an address */
@@ -30,6 +31,7 @@ struct vm {
 	unsigned nslots; /* numbers given out so far */
 	pthread_mutex_t lock;
 	struct vm_route routes[VM_MSI_ROUTES] GUARDED_BY(lock);
+	struct vm_routing *routing GUARDED_BY(lock); /* irq.c: the table as KVM takes it */
 };
 
 int vm_init(struct vm *vm, struct kvm *k, struct err *e) MUST_CHECK;
@@ -41,5 +43,12 @@ int vm_memory_set(struct vm *vm, const struct gmem *m, struct err *e) MUST_CHECK
 /* An ioctl on the VM with a pointer argument: its result, or -errno. */
 int vm_ioctl(const struct vm *vm, unsigned long request, void *argument) MUST_CHECK;
 
-/* irq.c: binds vm->host to KVM. */
-void vm_host_init(struct vm *vm);
+/* irq.c: binds vm->host to KVM; -ENOMEM. */
+int vm_host_init(struct vm *vm) MUST_CHECK;
+void vm_host_fini(struct vm *vm);
+
+/*
+ * Routes interrupt lines 0 to 23 to the I/O APIC (line 0 to pin 2, as on every PC) and 0 to 15 to the
+ * PICs as well; once, when the interrupt controllers exist.
+ */
+int vm_lines_route(struct vm *vm) MUST_CHECK;
