@@ -1,0 +1,29 @@
+#!/bin/bash
+# SPDX-License-Identifier: BSD-3-Clause
+# fuzz.sh [NAME] [--minutes N] - libFuzzer with ASan and UBSan on one target; without NAME, lists them
+set -eu
+top=$(dirname "$(dirname "$(readlink -f "$0")")")
+build=$top/build-fuzz
+name='' minutes=10
+while [ $# -gt 0 ]; do
+	case $1 in
+	--minutes) minutes=${2:?fuzz: --minutes needs a number} && shift ;;
+	-*) echo "fuzz: no option $1" >&2 && exit 2 ;;
+	*) name=$1 ;;
+	esac
+	shift
+done
+
+[ -f "$build/build.ninja" ] || CC=clang meson setup "$build" "$top" -Dfuzz=libfuzzer \
+	-Db_sanitize=address,undefined --buildtype=debugoptimized >/dev/null
+if [ -z "$name" ]; then
+	ninja -C "$build" -t targets all | sed -n 's,^src/fuzz-\([^:/]*\): c_LINKER.*,\1,p'
+	exit 0
+fi
+ninja -C "$build" "src/fuzz-$name"
+mkdir -p "$build/corpus/$name" "$build/found/$name"
+echo "fuzz: $name for $minutes minutes; what breaks it goes to $build/found/$name"
+export UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1
+exec "$build/src/fuzz-$name" -max_total_time=$((minutes * 60)) -timeout=20 -rss_limit_mb=2048 \
+	-print_final_stats=1 -artifact_prefix="$build/found/$name/" \
+	"$build/corpus/$name" "$top/fuzz/corpus/$name"
