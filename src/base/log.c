@@ -32,7 +32,8 @@ static void make_printable(char *text)
 			*text = '?';
 }
 
-static void write_line(enum log_level level, const char *suffix, const char *format, va_list args)
+static PRINTF(3, 0) void write_line(enum log_level level, const char *suffix, const char *format,
+				    va_list args)
 {
 	static const char *const words[] = {"", "warning: ", "", "debug: "};
 	char line[LINE_MAX_BYTES];

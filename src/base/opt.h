@@ -8,7 +8,8 @@
  * the row; checks across fields belong to whoever uses the struct.
  *
  * The syntax is key=value,key=value,flag.  A comma inside a value is written ",,".  A row with
- * OPT_FIRST names the key that a first word without "=" stands for, as in --disk PATH,ro.
+ * OPT_FIRST names the key that a first word without "=" stands for, as in PATH,ro; a first word
+ * that is the name of a flag is that flag.  In keys "-" and "_" are the same; texts print "-".
  *
  * Strings are copied (strdup); opt_fini() frees them.  Structs start zeroed or with defaults whose
  * text fields are NULL.
@@ -49,9 +50,8 @@ struct opt {
 	const char *help;	    /* one sentence without a full stop */
 };
 
-/* The address of the field, and a compile error unless it has the type of the kind. */
-#define OPT_OFFSET(s, f, type) \
-	(offsetof(s, f) + 0 * sizeof(&((s *)0)->f == (type *)0))
+/* The offset of the field; does not compile unless the field has the type of the kind. */
+#define OPT_OFFSET(s, f, type) (offsetof(s, f) + _Generic(&((s *)0)->f, type * : 0u))
 
 #define OPT_FLAG(s, f, h) \
 	{.name = #f, .kind = OPT_KIND_FLAG, .offset = OPT_OFFSET(s, f, bool), .help = h}
@@ -110,6 +110,15 @@ void opt_mdoc(const struct opt *table, FILE *out);
 
 /* What a value of this row looks like, for messages: "a number from 1 to 16". */
 void opt_describe(const struct opt *row, char *buf, size_t n);
+
+/* The address of the row's field inside target, which must be of the kind's type. */
+void *opt_field(const struct opt *row, void *target);
+
+/*
+ * Appends key=value (or only the key when value is NULL) to the option text in buf, with a comma in
+ * front unless it is the first and commas in value doubled.  -ENOSPC when it does not fit.
+ */
+int opt_append(char *buf, size_t n, const char *key, const char *value) MUST_CHECK;
 
 /* Numbers as the tables read them; the whole text must be used.  -EINVAL or -ERANGE. */
 int opt_number(const char *text, uint64_t *ret) MUST_CHECK;
