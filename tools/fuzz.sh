@@ -1,6 +1,6 @@
 #!/bin/bash
 # SPDX-License-Identifier: BSD-3-Clause
-# fuzz.sh [NAME] [--minutes N] - libFuzzer with ASan and UBSan on one target; without NAME, lists them
+# fuzz.sh [NAME] [--minutes N] - libFuzzer, ASan and UBSan on one target; without NAME, lists them
 set -eu
 top=$(dirname "$(dirname "$(readlink -f "$0")")")
 build=$top/build-fuzz
