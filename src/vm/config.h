@@ -1,0 +1,88 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * config.h - what the user asked `crosvm run` for
+ *
+ * config_parse() reads the whole command line, notes every mistake, and leaves a struct config that
+ * is complete: defaults filled in, option texts of devices checked against the device's own table,
+ * files looked at.  Files can change afterwards; whoever opens one reports its own errors.
+ */
+#pragma once
+
+#include "base/attr.h"
+#include "base/err.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdio.h>
+
+struct device_type;
+
+enum {
+	CONFIG_DEVICES_MAX = 64, /* virtio devices; slots for PCI and virtio-mmio suffice */
+	CONFIG_SERIAL_MAX = 4,	 /* COM1 to COM4 */
+	CONFIG_ERRORS_MAX = 16,	 /* messages kept of one command line */
+};
+
+enum config_transport { CONFIG_TRANSPORT_PCI, CONFIG_TRANSPORT_MMIO };
+
+/* One virtio device, in the order the guest will see them. */
+struct config_device {
+	const struct device_type *type; /* ours; NULL: only a foreign back end knows it */
+	const char *name;		/* "block"; static */
+	uint16_t virtio_id;
+	char *options;	  /* key=value,... for type->opts, already checked; "" for none */
+	int inherited_fd; /* the N of path=/proc/self/fd/N, to be handed to the process; or -1 */
+
+	/* --vhost-user */
+	char *socket;	   /* of the foreign back end; NULL: a process of ours */
+	char *tag;	   /* virtio-fs: name to mount it by; else NULL */
+	uint32_t queues;   /* 0: what the back end offers */
+};
+
+struct config {
+	char *kernel;
+	char *initrd; /* NULL for none */
+	char *params; /* kernel command line of -p and of root disks; "" for none */
+	uint64_t mem_bytes;
+	uint32_t cpus;
+	char *socket; /* control socket or the directory for it; NULL for none */
+
+	bool sandbox;	  /* every device in a jailed process */
+	char *policy_dir; /* seccomp policies in place of the built-in ones; NULL for none */
+
+	char *kvm_device; /* "/dev/kvm" */
+	int transport;	  /* enum config_transport */
+	int log_level;	  /* enum log_level */
+	bool pvpanic, debug_exit;
+
+	char *serial[CONFIG_SERIAL_MAX]; /* texts of --serial, checked, in their order */
+	unsigned nserial;		 /* 0: the default, COM1 on stdin and stdout */
+
+	struct config_device devices[CONFIG_DEVICES_MAX];
+	unsigned ndevices;
+};
+
+struct config_errors {
+	unsigned n; /* all of them; the first CONFIG_ERRORS_MAX have a text */
+	struct err list[CONFIG_ERRORS_MAX];
+};
+
+enum { CONFIG_RUN = 0, CONFIG_HELP = 1 };
+
+/*
+ * Reads the words after "run".  Returns CONFIG_RUN; CONFIG_HELP when --help was met; or -EINVAL with
+ * ret_errors->n > 0.  In every case config_fini() is due.
+ */
+int config_parse(struct config *c, int argc, char *const *argv,
+		 struct config_errors *ret_errors) MUST_CHECK;
+void config_fini(struct config *c);
+
+/* Everything `crosvm run` takes, for people. */
+void config_help(FILE *out);
+
+/* The options and devices as mdoc lists, for the manual. */
+void config_mdoc_options(FILE *out);
+void config_mdoc_devices(FILE *out);
+
+/* "vda", ..., "vdz", "vdaa": how Linux calls its n-th virtio disk. */
+void config_disk_name(unsigned n, char *buf, size_t room);
