@@ -254,13 +254,23 @@ void pci_config_write(struct pci_bus *b, unsigned slot, unsigned function, unsig
 		d->ops->config_written(d, at, size);
 }
 
-/* Mechanism 1: only whole dwords reach the address register; the rest is not ours (PCI 3.0, 3.2.2.3) */
+/*
+ * Mechanism 1: only whole dwords reach the address register (PCI 3.0, 3.2.2.3); the byte at 0xCF9
+ * is the chip set's reset control.
+ */
+
+static bool is_reset_control(const struct pci_bus *b, uint64_t offset, unsigned size)
+{
+	return b->reset_control && offset == 1 && size == 1;
+}
 
 static uint64_t address_read(struct bus_dev *w, uint64_t offset, unsigned size)
 {
 	struct pci_bus *b = container_of(w, struct pci_bus, address_port);
 	uint32_t address;
 
+	if (is_reset_control(b, offset, size))
+		return b->reset_control->read(b->reset_control, 0, 1);
 	if (offset != 0 || size != 4)
 		return all_ones;
 	pthread_mutex_lock(&b->lock);
@@ -273,6 +283,8 @@ static void address_write(struct bus_dev *w, uint64_t offset, unsigned size, uin
 {
 	struct pci_bus *b = container_of(w, struct pci_bus, address_port);
 
+	if (is_reset_control(b, offset, size))
+		b->reset_control->write(b->reset_control, 0, 1, value);
 	if (offset != 0 || size != 4)
 		return;
 	pthread_mutex_lock(&b->lock);
