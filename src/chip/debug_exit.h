@@ -2,8 +2,8 @@
 /*
  * debug_exit.h - a port that ends the virtual machine with an exit code, for test guests
  *
- * Writing v ends it with (v << 1 | 1) cut to eight bits, so that success of the guest (often v =
- * 0x10) never looks like success of the program.  Reads give zero.
+ * The value written, of one, two or four bytes, is reported; what becomes of it is the program's
+ * business (vm/exit_codes.h).  Reads give zero.
  */
 #pragma once
 

@@ -20,5 +20,5 @@ struct chip_events {
 	void (*reset)(void *context);
 	void (*poweroff)(void *context);
 	void (*panic)(void *context, enum chip_panic kind);
-	void (*debug_exit)(void *context, unsigned exit_code); /* 0 to 255 */
+	void (*debug_exit)(void *context, unsigned value); /* what the guest wrote */
 };

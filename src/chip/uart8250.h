@@ -29,22 +29,22 @@ enum uart_event {
 	UART_ROOM,   /* input is accepted again after some was refused */
 };
 
-struct uart8250;
-
 /* Something for the host to do; called from vCPU threads, without the lock; must not block. */
-typedef void (*uart_notify)(struct uart8250 *u, enum uart_event event);
+typedef void (*uart_notify)(void *context, enum uart_event event);
 
 struct uart8250 {
 	struct bus_dev dev;
 	pthread_mutex_t lock; /* guards all below */
 	struct line *line;
 	unsigned source;
-	uart_notify notify; /* NULL: output is thrown away */
+	uart_notify notify; /* NULL: output is thrown away; set before vCPUs run */
+	void *notify_context;
 
 	uint8_t ier, fcr, lcr, mcr, msr, scr;
 	uint16_t divisor;
-	bool thre_pending; /* the transmitter-empty interrupt was raised and not yet taken */
-	bool overrun;
+	uint8_t lsr_errors; /* overrun: not bound to a byte of the FIFO */
+	bool thre_pending;  /* the transmitter-empty interrupt was raised and not yet taken */
+	bool transmitting;  /* the guest was told that the transmitter is busy */
 
 	uint16_t fifo[UART_FIFO]; /* received: byte, and line status bits above it */
 	unsigned fifo_at, fifo_count;
@@ -59,8 +59,11 @@ struct uart8250 {
 };
 
 /* Reset state; interrupts go to the line (NULL for none) as the given source. */
-void uart8250_init(struct uart8250 *u, struct line *line, unsigned source, uart_notify notify);
+void uart8250_init(struct uart8250 *u, struct line *line, unsigned source);
 void uart8250_fini(struct uart8250 *u);
+
+/* Says who takes the output; before vCPUs run. */
+void uart8250_connect(struct uart8250 *u, uart_notify notify, void *context);
 
 /* Moves at most n bytes that the guest sent into buf; returns how many.  Any thread. */
 size_t uart8250_take(struct uart8250 *u, void *buf, size_t n);
