@@ -157,8 +157,9 @@ bool gmem_write(const struct gmem *m, gpa a, const void *src, size_t n)
 		return false;
 	while (n > 0) {
 		size_t part = 0;
+		void *to = piece(m, a, n, &part);
 
-		memcpy(piece(m, a, n, &part), from, part);
+		memcpy(to, from, part);
 		from += part;
 		a += part;
 		n -= part;

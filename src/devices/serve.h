@@ -1,0 +1,48 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * serve.h - runs a device: open, jail, serve
+ *
+ * The program of every device process, and of the threads that replace them without a sandbox.
+ * A child of the main process is started (jail/spawn.h) as
+ *
+ *	crosvm device TYPE --spawned --name block0 key=value,...
+ *
+ * with vhost-user on fd 3 and the control socket on fd 4; a device for other programs as
+ *
+ *	crosvm device TYPE --socket PATH key=value,...		listens; one front end after the other
+ *	crosvm device TYPE --fd N key=value,...			N is a connected socket
+ *
+ * Exit codes: 0 the front end closed the connection (or SIGTERM), 1 the device could not be opened or
+ * jailed, 2 the command line was wrong.  A device process ends when its front end has gone, unless it
+ * listens.
+ */
+#pragma once
+
+#include "base/attr.h"
+#include "base/err.h"
+
+#include <stdbool.h>
+
+struct device_thread;
+
+enum {
+	DEVICE_FD_VHOST_USER = 3, /* SOCK_STREAM, see virtio/vhost_user.h */
+	DEVICE_FD_CONTROL = 4,	  /* SOCK_SEQPACKET, see docs/control.md */
+};
+
+/* `crosvm device ...`; argv[0] is "device". Returns the exit code; prints its own messages. */
+int device_main(int argc, char **argv);
+
+/*
+ * The same in a thread of this process, without a jail: opens the device (messages through e) and
+ * serves.  Takes both sockets on success; control_sock may be -1.  name is kept, not copied.
+ */
+int device_thread_start_take(const char *type, const char *name, const char *options, int sock,
+			     int control_sock, struct device_thread **ret_thread,
+			     struct err *e) MUST_CHECK;
+
+/* Ends the thread, whatever it does, and frees it. NULL is fine. */
+void device_thread_stop(struct device_thread *t);
+
+/* Becomes readable when the thread has ended by itself; borrowed. */
+int device_thread_end_fd(const struct device_thread *t);

@@ -1,0 +1,125 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* exits.c - what a vCPU asks of us when KVM_RUN returns */
+#include "vm/exits.h"
+
+#include "base/num.h"
+
+#include <linux/kvm.h>
+#include <stdio.h>
+#include <string.h>
+
+static bool ends(struct cpu *c, enum cpu_end end, const char *why)
+{
+	c->all->events.ended(c->all->events.context, c, end, why);
+	return false;
+}
+
+/* String instructions come as one exit with count elements for the same port. */
+static bool handle_io(struct cpu *c)
+{
+	struct kvm_run *run = c->vcpu.run;
+	size_t size = run->io.size;
+	uint8_t *data = (uint8_t *)run + run->io.data_offset;
+
+	if (!is_inside(run->io.data_offset, (uint64_t)size * run->io.count, c->vcpu.run_bytes))
+		return ends(c, CPU_END_KVM_ERROR, "KVM names port data outside its page");
+	for (uint32_t i = 0; i < run->io.count; i++, data += size) {
+		if (run->io.direction == KVM_EXIT_IO_OUT)
+			bus_write(c->all->ports, run->io.port, data, size);
+		else
+			bus_read(c->all->ports, run->io.port, data, size);
+	}
+	return true;
+}
+
+static bool handle_mmio(struct cpu *c)
+{
+	struct kvm_run *run = c->vcpu.run;
+	size_t n = min_size(run->mmio.len, sizeof(run->mmio.data));
+
+	if (run->mmio.is_write)
+		bus_write(c->all->mmio, run->mmio.phys_addr, run->mmio.data, n);
+	else
+		bus_read(c->all->mmio, run->mmio.phys_addr, run->mmio.data, n);
+	return true;
+}
+
+static bool handle_system_event(struct cpu *c)
+{
+	switch (c->vcpu.run->system_event.type) {
+	case KVM_SYSTEM_EVENT_SHUTDOWN:
+		return ends(c, CPU_END_POWEROFF, "the guest powered off");
+	case KVM_SYSTEM_EVENT_RESET:
+		return ends(c, CPU_END_RESET, "the guest asked for a reset");
+	case KVM_SYSTEM_EVENT_CRASH:
+		return ends(c, CPU_END_CRASH, "the guest reported a crash");
+	default:
+		return ends(c, CPU_END_KVM_ERROR, "KVM reports a system event nobody knows");
+	}
+}
+
+static bool handle_internal_error(struct cpu *c)
+{
+	struct kvm_run *run = c->vcpu.run;
+	char why[256];
+
+	if (run->internal.suberror == KVM_INTERNAL_ERROR_EMULATION)
+		snprintf(why, sizeof(why),
+			 "vCPU %u: KVM could not emulate an instruction of the guest; a KVM without "
+			 "hardware virtualization can't run stock kernels (see crosvm check)",
+			 c->vcpu.index);
+	else
+		snprintf(why, sizeof(why), "vCPU %u: KVM internal error, suberror %u",
+			 c->vcpu.index, run->internal.suberror);
+	return ends(c, CPU_END_KVM_ERROR, why);
+}
+
+static bool handle_fail_entry(struct cpu *c)
+{
+	struct kvm_run *run = c->vcpu.run;
+	char why[128];
+
+	snprintf(why, sizeof(why), "vCPU %u: the processor refused the guest's state, reason 0x%llx",
+		 c->vcpu.index, (unsigned long long)run->fail_entry.hardware_entry_failure_reason);
+	return ends(c, CPU_END_KVM_ERROR, why);
+}
+
+static bool handle_unknown(struct cpu *c)
+{
+	char why[96];
+
+	snprintf(why, sizeof(why), "vCPU %u: KVM exit %u is not one this program asked for",
+		 c->vcpu.index, c->vcpu.run->exit_reason);
+	return ends(c, CPU_END_KVM_ERROR, why);
+}
+
+bool exit_handle(struct cpu *c)
+{
+	switch (c->vcpu.run->exit_reason) {
+	case KVM_EXIT_IO:
+		return handle_io(c);
+	case KVM_EXIT_MMIO:
+		return handle_mmio(c);
+	case KVM_EXIT_INTR:
+	case KVM_EXIT_HLT: /* the interrupt controller in the kernel waits for us */
+		return true;
+	case KVM_EXIT_SHUTDOWN:
+		return ends(c, CPU_END_TRIPLE_FAULT, "triple fault");
+	case KVM_EXIT_SYSTEM_EVENT:
+		return handle_system_event(c);
+	case KVM_EXIT_INTERNAL_ERROR:
+		return handle_internal_error(c);
+	case KVM_EXIT_FAIL_ENTRY:
+		return handle_fail_entry(c);
+	default:
+		return handle_unknown(c);
+	}
+}
+
+void exit_run_failed(struct cpu *c, int errnum)
+{
+	char why[160];
+
+	snprintf(why, sizeof(why), "vCPU %u: KVM_RUN: %s", c->vcpu.index, strerror(errnum));
+	ends(c, CPU_END_KVM_ERROR, why);
+}
