@@ -1,0 +1,53 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * args.h - command lines: -c 4, -c4, --cpus=4, --cpus 4, words
+ *
+ * Options and words may be mixed; after "--" everything is a word.  An option that takes a value
+ * takes the next word, whatever it looks like.  A mistake is one result like the others, so that
+ * all mistakes of a line can be told at once.
+ */
+#pragma once
+
+#include "base/attr.h"
+#include "base/err.h"
+#include "base/opt.h"
+
+struct arg {
+	const char *name; /* long name without dashes; NULL ends the table */
+	char letter;	  /* short name, or 0 */
+	const char *value; /* what the value is called, "FILE"; NULL: takes none */
+
+	/*
+	 * Not NULL: the value may be left out.  The next word is the value only if it begins with
+	 * a key of this table; --name=value always works.
+	 */
+	const struct opt *keys;
+	const char *help;
+};
+
+struct args {
+	const struct arg *table;
+	char *const *argv;
+	int argc, at;
+	bool words_only; /* "--" was seen */
+};
+
+enum args_kind {
+	ARGS_END,
+	ARGS_OPTION, /* item.arg and item.value (NULL: none given) */
+	ARGS_WORD,   /* item.value */
+	ARGS_WRONG,  /* *e says what; the next call goes on behind it */
+};
+
+struct args_item {
+	const struct arg *arg;
+	const char *value;
+};
+
+/* argv without the program's name. */
+void args_init(struct args *a, const struct arg *table, int argc, char *const *argv);
+
+enum args_kind args_next(struct args *a, struct args_item *ret_item, struct err *e) MUST_CHECK;
+
+/* A line or two for --help. */
+void args_help(const struct arg *arg, FILE *out);
