@@ -1,0 +1,28 @@
+#!/bin/busybox sh
+# SPDX-License-Identifier: BSD-3-Clause
+# /init of the "disk" initrd: loads the virtio modules, then starts the system on root= (/dev/vda)
+B=/bin/busybox
+$B mount -t proc proc /proc
+$B mount -t sysfs sys /sys
+$B mount -t devtmpfs dev /dev
+while read -r module; do $B insmod "/lib/$module"; done </lib/order
+
+root=/dev/vda mode=ro
+for word in $($B cat /proc/cmdline); do
+	case $word in
+	root=*) root=${word#*=} ;;
+	rw) mode=rw ;;
+	esac
+done
+i=0
+while [ ! -b "$root" ] && [ $i -lt 100 ]; do
+	$B sleep 0.05
+	i=$((i + 1))
+done
+if ! $B mount -o $mode "$root" /root; then
+	echo "GUEST no root file system on $root"
+	$B poweroff -f
+fi
+$B umount /proc /sys
+$B mount --move /dev /root/dev
+exec $B switch_root /root /sbin/init
