@@ -1,0 +1,195 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * build.c - from what the user asked for to a machine that is ready to run
+ *
+ * The stages stand in one table in the order they run in, each with the exit code of its failure.
+ * Undoing is machine_fini()'s, which takes a machine in any state.
+ */
+#include "base/fd.h"
+#include "base/log.h"
+#include "vm/exit_codes.h"
+#include "vm/machine.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <string.h>
+#include <unistd.h>
+
+static int stage_loop(struct machine *m, struct err *e)
+{
+	int r = loop_init(&m->loop);
+
+	return r < 0 ? err_set(e, -r, "cannot make the event loop") : 0;
+}
+
+static int stage_kvm(struct machine *m, struct err *e)
+{
+	int r = kvm_open(&m->kvm, m->config->kvm_device, e);
+
+	return r < 0 ? r : vm_init(&m->vm, &m->kvm, e);
+}
+
+static int stage_memory(struct machine *m, struct err *e)
+{
+	int r = arch_memory_new(&m->gmem, m->config->mem_bytes, false, e);
+
+	return r < 0 ? r : vm_memory_set(&m->vm, &m->gmem, e);
+}
+
+static int stage_platform(struct machine *m, struct err *e)
+{
+	int r = arch_vm_init(&m->vm, e);
+
+	if (r < 0)
+		return r;
+	r = vm_lines_route(&m->vm);
+	if (r < 0)
+		return err_set(e, -r, "KVM refuses the routes of interrupt lines");
+	bus_init(&m->ports);
+	bus_init(&m->mmio);
+	arch_pci_layout(&m->gmem, &m->platform.pci);
+	m->platform.has_pci = true;
+	return pci_bus_init(&m->pci, &m->platform.pci, &m->ports, &m->mmio, &m->vm.host, e);
+}
+
+/* Which chips there are; the guest's tables say the same. */
+static int stage_chips(struct machine *m, struct err *e)
+{
+	m->chip_events = machine_chip_events;
+	m->chip_events.context = m;
+	chips_init(&m->chips, &m->vm.host, &m->chip_events);
+	m->chips.has_pvpanic = m->config->pvpanic;
+	m->chips.has_debug_exit = m->config->debug_exit;
+	m->chips.has_reset_port = false;
+	m->pci.reset_control = &m->chips.pm.reset_control;
+	m->platform.has_pvpanic = m->config->pvpanic;
+	for (unsigned i = 0; i < ARCH_SERIAL_PORTS; i++)
+		m->platform.serial_present[i] = m->chips.has_uart[i];
+	return chips_add(&m->chips, &m->ports, e);
+}
+
+static void quit_typed(void *context)
+{
+	machine_end(context, EXIT_CODE_OK, "quit from the terminal");
+}
+
+static int serial_start(struct machine *m, const char *text, struct err *e)
+{
+	struct serial_config *config = &m->serial_configs[m->nserial_ports];
+	struct serial_port *port = &m->serial_ports[m->nserial_ports];
+	int r = 0;
+
+	*config = serial_config_default;
+	if (text)
+		r = opt_parse(serial_config_opts, config, text, e);
+	m->nserial_ports++;
+	if (r == 0)
+		r = serial_port_open(port, config, e);
+	if (r < 0)
+		return err_in(e, "--serial");
+	port->quit = quit_typed;
+	port->quit_context = m;
+	return serial_port_start(port, &m->chips.uarts[config->com - 1], &m->loop, e);
+}
+
+static int stage_serial(struct machine *m, struct err *e)
+{
+	int r = 0;
+
+	if (m->config->nserial == 0)
+		return serial_start(m, NULL, e);
+	for (unsigned i = 0; i < m->config->nserial && r == 0; i++)
+		r = serial_start(m, m->config->serial[i], e);
+	return r;
+}
+
+static int open_input(const char *option, const char *path, int *ret_fd, struct err *e)
+{
+	*ret_fd = open(path, O_RDONLY | O_CLOEXEC);
+	return *ret_fd < 0 ? err_set(e, errno, "%s%s: cannot open", option, path) : 0;
+}
+
+static int stage_kernel(struct machine *m, struct err *e)
+{
+	auto_fd kernel = -1;
+	auto_fd initrd = -1;
+	struct arch_kernel k = {
+		.path = m->config->kernel,
+		.initrd_path = m->config->initrd,
+		.cmdline = m->config->params,
+	};
+	int r = open_input("", k.path, &kernel, e);
+
+	if (r == 0 && k.initrd_path)
+		r = open_input("--initrd ", k.initrd_path, &initrd, e);
+	if (r < 0)
+		return r;
+	k.fd = kernel;
+	k.initrd_fd = initrd;
+	return arch_kernel_load(&k, &m->gmem, &m->entry, e);
+}
+
+static int stage_tables(struct machine *m, struct err *e)
+{
+	m->platform.ncpus = m->config->cpus;
+	return arch_describe(&m->platform, &m->gmem, e);
+}
+
+static int stage_cpus(struct machine *m, struct err *e)
+{
+	const struct cpus_events events = {.ended = machine_cpu_ended, .context = m};
+	unsigned n = m->config->cpus;
+	int r = cpus_init(&m->cpus, &m->vm, n, &m->ports, &m->mmio, &events, e);
+
+	for (unsigned i = 0; i < n && r == 0; i++)
+		r = arch_vcpu_init(&m->cpus.cpu[i].vcpu, i, n, &m->entry, &m->gmem, e);
+	return r;
+}
+
+static const struct {
+	int (*build)(struct machine *m, struct err *e);
+	int exit_code;
+} stages[] = {
+	{stage_loop, EXIT_CODE_ERROR},	   {stage_kvm, EXIT_CODE_HOST},
+	{stage_memory, EXIT_CODE_HOST},	   {stage_platform, EXIT_CODE_HOST},
+	{stage_chips, EXIT_CODE_ERROR},	   {stage_serial, EXIT_CODE_BUILD},
+	{stage_kernel, EXIT_CODE_BUILD},   {stage_tables, EXIT_CODE_BUILD},
+	{stage_cpus, EXIT_CODE_HOST},
+};
+
+int machine_build(struct machine *m, const struct config *config, int *ret_code, struct err *e)
+{
+	*m = (struct machine){.config = config, .signal_fd = -1};
+	m->loop = (struct loop){.epoll_fd = -1, .stop_fd = -1};
+	m->kvm.fd = -1;
+	pthread_mutex_init(&m->end_lock, NULL);
+	gmem_init(&m->gmem);
+	for (unsigned i = 0; i < ARRAY_LEN(stages); i++) {
+		int r = stages[i].build(m, e);
+
+		*ret_code = stages[i].exit_code;
+		if (r < 0)
+			return r;
+	}
+	return 0;
+}
+
+void machine_fini(struct machine *m)
+{
+	cpus_fini(&m->cpus);
+	for (unsigned i = 0; i < m->nserial_ports; i++) {
+		serial_port_fini(&m->serial_ports[i]);
+		opt_fini(serial_config_opts, &m->serial_configs[i]);
+	}
+	chips_fini(&m->chips);
+	pci_bus_fini(&m->pci);
+	bus_fini(&m->ports);
+	bus_fini(&m->mmio);
+	vm_fini(&m->vm);
+	gmem_fini(&m->gmem);
+	kvm_close(&m->kvm);
+	fd_close(&m->signal_fd);
+	loop_fini(&m->loop);
+	pthread_mutex_destroy(&m->end_lock);
+}

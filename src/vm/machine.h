@@ -1,0 +1,71 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * machine.h - one virtual machine: what build.c puts together and run.c runs
+ *
+ * Threads: the main thread runs the loop and owns everything here; vCPU threads reach the buses and
+ * the chips, each with a lock of its own, and machine_end().
+ */
+#pragma once
+
+#include "arch/arch.h"
+#include "base/attr.h"
+#include "base/err.h"
+#include "base/loop.h"
+#include "bus/bus.h"
+#include "bus/pci.h"
+#include "chip/chips.h"
+#include "chip/serial_port.h"
+#include "kvm/kvm.h"
+#include "kvm/vm.h"
+#include "mem/gmem.h"
+#include "vm/config.h"
+#include "vm/cpus.h"
+
+#include <pthread.h>
+#include <stdbool.h>
+
+enum { MACHINE_WHY_MAX = 320 };
+
+struct machine {
+	const struct config *config; /* borrowed */
+	struct loop loop;
+	struct kvm kvm;
+	struct vm vm;
+	struct gmem gmem;
+	struct bus ports, mmio;
+	struct pci_bus pci;
+	struct chip_events chip_events;
+	struct chips chips;
+	struct serial_config serial_configs[ARCH_SERIAL_PORTS];
+	struct serial_port serial_ports[ARCH_SERIAL_PORTS];
+	unsigned nserial_ports;
+	struct arch_platform platform;
+	struct arch_entry entry;
+	struct cpus cpus;
+	int signal_fd;
+	struct watch signals;
+	bool is_suspended;
+
+	pthread_mutex_t end_lock;
+	bool has_ended GUARDED_BY(end_lock);
+	int exit_code GUARDED_BY(end_lock); /* enum exit_code, or that of the guest's debug exit */
+	char why[MACHINE_WHY_MAX] GUARDED_BY(end_lock);
+};
+
+/*
+ * Everything up to the first instruction.  *ret_code is the exit code that goes with a failure.
+ * machine_fini() is due in every case.
+ */
+int machine_build(struct machine *m, const struct config *config, int *ret_code,
+		  struct err *e) MUST_CHECK;
+void machine_fini(struct machine *m);
+
+/* Lets the guest run until something ends it, says what that was, and returns the exit code. */
+int machine_run(struct machine *m);
+
+/* Ends the VM; from any thread.  The first call decides on the code and the words; "" for none. */
+void machine_end(struct machine *m, int exit_code, const char *format, ...) PRINTF(3, 4);
+
+/* end.c: what vCPUs and chips call when the guest comes to an end of some kind. */
+extern const struct chip_events machine_chip_events;
+void machine_cpu_ended(void *machine, struct cpu *c, enum cpu_end end, const char *why);

@@ -1,0 +1,80 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* main.c - subcommands, nothing else */
+#include "base/log.h"
+#include "vm/config.h"
+#include "vm/exit_codes.h"
+#include "vm/machine.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+static int run_configured(const struct config *config)
+{
+	struct machine *m = calloc(1, sizeof(*m));
+	struct err e = {0};
+	int code = EXIT_CODE_ERROR;
+
+	if (!m) {
+		log_error("out of memory");
+		return EXIT_CODE_ERROR;
+	}
+	log_level_set((enum log_level)config->log_level);
+	if (machine_build(m, config, &code, &e) < 0)
+		log_error("%s", e.text);
+	else
+		code = machine_run(m);
+	machine_fini(m);
+	free(m);
+	return code;
+}
+
+static int command_run(int argc, char **argv)
+{
+	static struct config config;
+	static struct config_errors errors;
+	int r = config_parse(&config, argc, argv, &errors);
+	int code = EXIT_CODE_USAGE;
+
+	if (r == CONFIG_RUN)
+		code = run_configured(&config);
+	else if (r == CONFIG_HELP)
+		config_help(stdout);
+	for (unsigned i = 0; i < errors.n && i < CONFIG_ERRORS_MAX; i++)
+		log_error("%s", errors.list[i].text);
+	if (errors.n > CONFIG_ERRORS_MAX)
+		log_error("and %u more errors", errors.n - CONFIG_ERRORS_MAX);
+	config_fini(&config);
+	return r == CONFIG_HELP ? EXIT_CODE_OK : code;
+}
+
+static const struct {
+	const char *name;
+	int (*run)(int argc, char **argv); /* the words after the name */
+	const char *summary;
+} commands[] = {
+	{"run", command_run, "Boots a virtual machine"},
+};
+
+static void usage(FILE *out)
+{
+	fprintf(out, "Usage: crosvm COMMAND [ARGUMENTS]\n\nCommands:\n");
+	for (unsigned i = 0; i < ARRAY_LEN(commands); i++)
+		if (commands[i].summary)
+			fprintf(out, "  %-14s %s\n", commands[i].name, commands[i].summary);
+	fprintf(out, "\nExit status:\n");
+	exit_code_help(out);
+}
+
+int main(int argc, char **argv)
+{
+	if (argc < 2 || strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0) {
+		usage(stdout);
+		return EXIT_CODE_OK;
+	}
+	for (unsigned i = 0; i < ARRAY_LEN(commands); i++)
+		if (strcmp(argv[1], commands[i].name) == 0)
+			return commands[i].run(argc - 2, argv + 2);
+	log_error("%s: no such command; crosvm --help lists them", argv[1]);
+	return EXIT_CODE_USAGE;
+}

@@ -1,0 +1,99 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* run.c - lets a machine run until something ends it */
+#include "base/fd.h"
+#include "base/log.h"
+#include "chip/terminal.h"
+#include "vm/exit_codes.h"
+#include "vm/machine.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/signalfd.h>
+#include <unistd.h>
+
+static void signal_ready(struct watch *w, uint32_t events)
+{
+	struct machine *m = container_of(w, struct machine, signals);
+	struct signalfd_siginfo info;
+
+	(void)events;
+	if (read(w->fd, &info, sizeof(info)) != (ssize_t)sizeof(info))
+		return;
+	machine_end(m, EXIT_CODE_SIGNAL + (int)info.ssi_signo, "stopped by SIG%s",
+		    sigabbrev_np((int)info.ssi_signo));
+}
+
+/* The signals that end us come through the loop, so that everything is put back in order. */
+static int signals_watch(struct machine *m, struct err *e)
+{
+	sigset_t set;
+	int r;
+
+	sigemptyset(&set);
+	sigaddset(&set, SIGTERM);
+	sigaddset(&set, SIGINT);
+	sigaddset(&set, SIGHUP);
+	sigaddset(&set, SIGQUIT);
+	sigprocmask(SIG_BLOCK, &set, NULL);
+	signal(SIGPIPE, SIG_IGN);
+	m->signal_fd = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
+	if (m->signal_fd < 0)
+		return err_set(e, errno, "cannot watch signals");
+	m->signals = (struct watch){.fd = m->signal_fd, .ready = signal_ready};
+	r = loop_add(&m->loop, &m->signals, EPOLLIN);
+	return r < 0 ? err_set(e, -r, "cannot watch signals") : 0;
+}
+
+static bool uses_terminal(const struct machine *m)
+{
+	for (unsigned i = 0; i < m->nserial_ports; i++)
+		if (m->serial_configs[i].type == SERIAL_STDIO)
+			return true;
+	return false;
+}
+
+static int start(struct machine *m, struct err *e)
+{
+	int r = signals_watch(m, e);
+
+	if (r == 0 && uses_terminal(m))
+		r = terminal_take(STDIN_FILENO, e);
+	if (r == 0)
+		r = cpus_start(&m->cpus, e);
+	if (r == 0)
+		cpus_resume(&m->cpus);
+	return r;
+}
+
+/* What the guest still had to say, then why it ended. */
+static int finish(struct machine *m)
+{
+	int code;
+
+	cpus_stop(&m->cpus);
+	for (unsigned i = 0; i < m->nserial_ports; i++)
+		serial_port_flush(&m->serial_ports[i], 1000);
+	terminal_release();
+	pthread_mutex_lock(&m->end_lock);
+	code = m->exit_code;
+	if (m->why[0] != '\0' && code != EXIT_CODE_KVM) /* said where it happened */
+		log_info("%s", m->why);
+	pthread_mutex_unlock(&m->end_lock);
+	return code;
+}
+
+int machine_run(struct machine *m)
+{
+	struct err e = {0};
+	int r = start(m, &e);
+
+	if (r < 0) {
+		machine_end(m, EXIT_CODE_ERROR, "%s", e.text);
+		return finish(m);
+	}
+	r = loop_run(&m->loop);
+	if (r < 0)
+		machine_end(m, EXIT_CODE_ERROR, "the event loop failed: %s", strerror(-r));
+	return finish(m);
+}
