@@ -10,12 +10,14 @@
 #include "bus/bus.h"
 #include "chip/events.h"
 
+#include <stdatomic.h>
+
 enum { I8042_DATA = 0x60, I8042_PORT_B = 0x61, I8042_COMMAND = 0x64, I8042_PORT_A = 0x92 };
 
 struct i8042 {
 	struct bus_dev data, port_b, command, port_a;
 	const struct chip_events *events;
-	_Atomic uint8_t refresh; /* toggles with each read of port B */
+	atomic_uchar refresh; /* toggles with each read of port B */
 };
 
 /* events outlives the chip. */

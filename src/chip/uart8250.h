@@ -44,7 +44,7 @@ struct uart8250 {
 	uint16_t divisor;
 	uint8_t lsr_errors; /* overrun: not bound to a byte of the FIFO */
 	bool thre_pending;  /* the transmitter-empty interrupt was raised and not yet taken */
-	bool transmitting;  /* the guest was told that the transmitter is busy */
+	bool line_level;
 
 	uint16_t fifo[UART_FIFO]; /* received: byte, and line status bits above it */
 	unsigned fifo_at, fifo_count;
@@ -53,9 +53,9 @@ struct uart8250 {
 	unsigned input_at, input_count;
 	bool input_refused;
 
-	uint8_t output[UART_OUTPUT_MAX];
 	unsigned output_at, output_count;
 	uint64_t output_lost; /* bytes written while the transmitter was not ready */
+	uint8_t output[UART_OUTPUT_MAX]; /* last: not touched before it is used */
 };
 
 /* Reset state; interrupts go to the line (NULL for none) as the given source. */
