@@ -4,7 +4,7 @@
  *
  * A device is one file with one const struct device_type.  Life cycle:
  *
- *	parse -> open -> [jail] -> (start -> kick* -> stop)* -> close
+ *	parse -> open -> [jail -> prepare -> filter] -> (start -> kick* -> stop)* -> close
  *
  * All state is in one struct that begins with struct device; there are no globals.  What a device
  * does not have: ring addresses, interrupts, suppression of notifications, feature negotiation,
@@ -42,6 +42,12 @@ struct device_type {
 
 	/* Before the jail: open files. May narrow d->features and d->nqueues. */
 	int (*open)(struct device *d, struct err *e);
+
+	/*
+	 * In the thread that will serve; jailed, but for the filter, which will cover what is started
+	 * here: threads, if any, and what belongs to one thread. Optional.
+	 */
+	int (*prepare)(struct device *d, struct err *e);
 
 	/* The driver put buffers into queue q. */
 	void (*kick)(struct device *d, unsigned q);
