@@ -10,6 +10,7 @@
 
 #include "base/attr.h"
 #include "base/err.h"
+#include "chip/serial_port.h"
 
 #include <stdbool.h>
 #include <stdint.h>
@@ -19,6 +20,7 @@ struct device_type;
 
 enum {
 	CONFIG_DEVICES_MAX = 64, /* virtio devices; slots for PCI and virtio-mmio suffice */
+	CONFIG_CPUS_MAX = 255,	 /* APIC ids; KVM may allow fewer */
 	CONFIG_SERIAL_MAX = 4,	 /* COM1 to COM4 */
 	CONFIG_ERRORS_MAX = 16,	 /* messages kept of one command line */
 };
@@ -55,11 +57,12 @@ struct config {
 	int log_level;	  /* enum log_level */
 	bool pvpanic, debug_exit;
 
-	char *serial[CONFIG_SERIAL_MAX]; /* texts of --serial, checked, in their order */
-	unsigned nserial;		 /* 0: the default, COM1 on stdin and stdout */
+	struct serial_config serial[CONFIG_SERIAL_MAX]; /* each .com once; at least one */
+	unsigned nserial;
 
 	struct config_device devices[CONFIG_DEVICES_MAX];
 	unsigned ndevices;
+	bool default_rng; /* while parsing: an rng is added unless there is one */
 };
 
 struct config_errors {

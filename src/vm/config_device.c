@@ -1,0 +1,328 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * config_device.c - devices on the command line
+ *
+ * A device's text is parsed into a scratch struct of the device's own type, so that mistakes are
+ * found before anything is started; the process that becomes the device parses it again.
+ */
+#include "vm/config_table.h"
+
+#include "base/fd.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <linux/virtio_ids.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+/* Types that foreign back ends serve, also those that are no device of ours. */
+static const struct {
+	const char *name;
+	uint16_t virtio_id;
+} foreign_types[] = {
+	{"block", VIRTIO_ID_BLOCK},	{"net", VIRTIO_ID_NET},	      {"rng", VIRTIO_ID_RNG},
+	{"console", VIRTIO_ID_CONSOLE}, {"fs", VIRTIO_ID_FS},	      {"scsi", VIRTIO_ID_SCSI},
+	{"gpu", VIRTIO_ID_GPU},		{"input", VIRTIO_ID_INPUT},   {"vsock", VIRTIO_ID_VSOCK},
+	{"sound", VIRTIO_ID_SOUND},	{"crypto", VIRTIO_ID_CRYPTO},
+};
+
+struct foreign {
+	char *socket, *tag;
+	uint32_t queues;
+};
+
+const struct opt config_vhost_user_opts[] = {
+	OPT_TEXT(struct foreign, socket, "PATH", "UNIX socket on which the back end listens"),
+	OPT_TEXT(struct foreign, tag, "NAME", "fs only: the name the guest mounts it by"),
+	OPT_NUMBER(struct foreign, queues, 1, DEVICE_QUEUES_MAX, "Request queues to use"),
+	OPT_END,
+};
+
+void config_disk_name(unsigned n, char *buf, size_t room)
+{
+	char letters[8];
+	size_t at = sizeof(letters) - 1;
+
+	letters[at] = '\0';
+	do {
+		letters[--at] = (char)('a' + n % 26);
+		n /= 26;
+	} while (n-- > 0 && at > 0);
+	snprintf(buf, room, "vd%s", letters + at);
+}
+
+int config_param_add(struct config *c, const char *text, struct err *e)
+{
+	size_t used = strlen(c->params);
+	char *grown = realloc(c->params, used + 1 + strlen(text) + 1);
+
+	if (!grown)
+		return err_set(e, ENOMEM, "cannot keep the kernel command line");
+	c->params = grown;
+	if (used > 0)
+		grown[used++] = ' ';
+	strcpy(grown + used, text);
+	return 0;
+}
+
+int config_file_check(const char *path, int mode, const char *remedy, struct err *e)
+{
+	struct stat st;
+
+	if (stat(path, &st) < 0)
+		return err_say(e, errno, "%s: %s; %s", path, strerror(errno), remedy);
+	if (S_ISDIR(st.st_mode))
+		return err_say(e, EISDIR, "%s: this is a directory; %s", path, remedy);
+	if (faccessat(AT_FDCWD, path, mode, AT_EACCESS) == 0)
+		return 0;
+	return err_say(e, errno, "%s: %s; uid %u needs permission to %s it", path, strerror(errno),
+		       (unsigned)geteuid(), mode & W_OK ? "read and write" : "read");
+}
+
+/* Checks that N of /proc/self/fd/N is open and meant to be inherited. */
+static int check_inherited(const char *path, const char *name, int *ret_fd, struct err *e)
+{
+	uint64_t n;
+	int flags;
+
+	if (opt_number(name, &n) < 0 || n > INT_MAX)
+		return err_say(e, EINVAL, "%s: not the number of a descriptor", path);
+	flags = fcntl((int)n, F_GETFD);
+	if (flags < 0)
+		return err_say(e, EBADF, "%s: descriptor %s is not open; open it with %s<FILE", path,
+			       name, name);
+	if (flags & FD_CLOEXEC)
+		return err_say(e, EINVAL, "%s: this descriptor is not yours to give", path);
+	*ret_fd = (int)n;
+	return 0;
+}
+
+static int check_inherited_type(const char *path, int fd, struct err *e)
+{
+	struct stat st;
+
+	if (fstat(fd, &st) < 0)
+		return err_set(e, errno, "%s", path);
+	if (!S_ISREG(st.st_mode) && !S_ISBLK(st.st_mode))
+		return err_say(e, EINVAL, "%s: neither a file nor a block device", path);
+	return 0;
+}
+
+/* A disk's file; fd N when the path is /proc/self/fd/N, else -1. */
+static int check_disk(const char *path, bool is_writable, int *ret_fd, struct err *e)
+{
+	static const char prefix[] = "/proc/self/fd/";
+	int mode = is_writable ? R_OK | W_OK : R_OK;
+
+	*ret_fd = -1;
+	if (strncmp(path, prefix, strlen(prefix)) == 0) {
+		int r = check_inherited(path, path + strlen(prefix), ret_fd, e);
+
+		return r < 0 ? r : check_inherited_type(path, *ret_fd, e);
+	}
+	return config_file_check(path, mode, "give the path of a disk image", e);
+}
+
+/* A new last row, or NULL. */
+static struct config_device *next_device(struct config *c, struct err *e)
+{
+	if (c->ndevices == CONFIG_DEVICES_MAX) {
+		err_say(e, E2BIG, "too many devices; %d fit", CONFIG_DEVICES_MAX);
+		return NULL;
+	}
+	c->devices[c->ndevices] = (struct config_device){.inherited_fd = -1};
+	return &c->devices[c->ndevices];
+}
+
+void config_device_fini(struct config_device *d)
+{
+	free(d->options);
+	free(d->socket);
+	free(d->tag);
+	*d = (struct config_device){.inherited_fd = -1};
+}
+
+static unsigned count_disks(const struct config *c)
+{
+	unsigned n = 0;
+
+	for (unsigned i = 0; i < c->ndevices; i++)
+		n += c->devices[i].virtio_id == VIRTIO_ID_BLOCK;
+	return n;
+}
+
+/* root=/dev/vdX for the disk that will be added next. */
+static int add_root(struct config *c, bool is_writable, struct err *e)
+{
+	char name[16], text[64];
+
+	if (strncmp(c->params, "root=/dev/vd", 12) == 0 || strstr(c->params, " root=/dev/vd"))
+		return err_say(e, EINVAL, "another disk or --params is the root already");
+	config_disk_name(count_disks(c), name, sizeof(name));
+	snprintf(text, sizeof(text), "root=/dev/%s %s", name, is_writable ? "rw" : "ro");
+	return config_param_add(c, text, e);
+}
+
+static const char *text_of(const struct opt *table, void *target, const char *key)
+{
+	const struct opt *row = opt_find(table, key);
+
+	return row && row->kind == OPT_KIND_TEXT ? *(char **)opt_field(row, target) : NULL;
+}
+
+static bool flag_of(const struct opt *table, void *target, const char *key)
+{
+	const struct opt *row = opt_find(table, key);
+
+	return row && row->kind == OPT_KIND_FLAG && *(bool *)opt_field(row, target);
+}
+
+/* What only main can know of a disk. */
+static int check_block(struct config *c, const struct opt *table, void *scratch, int *ret_fd,
+		       struct err *e)
+{
+	const char *path = text_of(table, scratch, "path");
+	bool is_writable = !flag_of(table, scratch, "ro");
+	int r;
+
+	if (!path)
+		return err_say(e, EINVAL, "path=FILE is missing");
+	r = check_disk(path, is_writable, ret_fd, e);
+	if (r == 0 && flag_of(table, scratch, "root"))
+		r = add_root(c, is_writable, e);
+	return r;
+}
+
+static int check_text(struct config *c, const struct device_type *type, const char *text,
+		      int *ret_fd, struct err *e)
+{
+	static const struct opt none[] = {OPT_END};
+	const struct opt *table = type->opts ? type->opts : none;
+	void *scratch auto_free = calloc(1, type->size);
+	int r;
+
+	if (!scratch)
+		return err_set(e, ENOMEM, "cannot read the options");
+	if (type->defaults)
+		type->defaults(scratch);
+	r = opt_parse(table, scratch, text, e);
+	if (r == 0 && type->virtio_id == VIRTIO_ID_BLOCK)
+		r = check_block(c, table, scratch, ret_fd, e);
+	opt_fini(table, scratch);
+	return r;
+}
+
+int config_device_add(struct config *c, const struct device_type *type, const char *text,
+		      struct err *e)
+{
+	struct config_device *d = next_device(c, e);
+	int r;
+
+	if (!d)
+		return -e->code;
+	r = check_text(c, type, text, &d->inherited_fd, e);
+	if (r < 0)
+		return r;
+	d->options = strdup(text);
+	if (!d->options)
+		return err_set(e, ENOMEM, "cannot keep the options");
+	d->type = type;
+	d->name = type->name;
+	d->virtio_id = type->virtio_id;
+	c->ndevices++;
+	return 0;
+}
+
+int config_disk_add(struct config *c, const char *path, bool is_writable, bool is_root,
+		    struct err *e)
+{
+	const struct device_type *type = device_type_find("block");
+	size_t n = 2 * strlen(path) + sizeof("path=,ro");
+	char *text auto_free = calloc(1, n);
+
+	if (!type)
+		return err_say(e, ENODEV, "not built in: build with -Ddevices=block");
+	if (!text)
+		return err_set(e, ENOMEM, "cannot keep the path");
+	if (opt_append(text, n, "path", path) < 0 ||
+	    (!is_writable && opt_append(text, n, "ro", NULL) < 0))
+		return err_set(e, ENOSPC, "cannot keep the path");
+	if (is_root && add_root(c, is_writable, e) < 0)
+		return -e->code;
+	return config_device_add(c, type, text, e);
+}
+
+bool config_device_is_optional(const struct device_type *type)
+{
+	const struct opt *row = type->opts;
+
+	for (; row && row->kind != OPT_KIND_END; row++)
+		if (row->first)
+			return false;
+	return true;
+}
+
+static int find_foreign(const char *name, size_t n, struct config_device *d, struct err *e)
+{
+	for (size_t i = 0; i < ARRAY_LEN(foreign_types); i++)
+		if (strlen(foreign_types[i].name) == n &&
+		    memcmp(foreign_types[i].name, name, n) == 0) {
+			d->name = foreign_types[i].name;
+			d->virtio_id = foreign_types[i].virtio_id;
+			d->type = device_type_find(d->name);
+			return 0;
+		}
+	return err_say(e, EINVAL, "unknown type \"%.*s\"; known: block, net, rng, console, fs, scsi, "
+		       "gpu, input, vsock, sound, crypto", (int)(n < 64 ? n : 64), name);
+}
+
+static int check_foreign(const struct config_device *d, const struct foreign *f, struct err *e)
+{
+	struct stat st;
+
+	if (!f->socket)
+		return err_say(e, EINVAL, "socket=PATH is missing");
+	if (f->tag && d->virtio_id != VIRTIO_ID_FS)
+		return err_say(e, EINVAL, "tag: only fs has one");
+	if (!f->tag && d->virtio_id == VIRTIO_ID_FS)
+		return err_say(e, EINVAL, "tag=NAME is missing: the guest mounts it by that name");
+	if (stat(f->socket, &st) < 0)
+		return err_say(e, errno, "%s: %s; start the back end first", f->socket,
+			       strerror(errno));
+	if (!S_ISSOCK(st.st_mode))
+		return err_say(e, ENOTSOCK, "%s: not a socket", f->socket);
+	return 0;
+}
+
+int config_vhost_user_add(struct config *c, const char *text, struct err *e)
+{
+	struct config_device *d = next_device(c, e);
+	struct foreign f = {0};
+	size_t n = strcspn(text, ",");
+	int r;
+
+	if (!d)
+		return -e->code;
+	r = find_foreign(text, n, d, e);
+	if (r == 0)
+		r = opt_parse(config_vhost_user_opts, &f, text[n] ? text + n + 1 : "", e);
+	if (r == 0)
+		r = check_foreign(d, &f, e);
+	if (r < 0) {
+		opt_fini(config_vhost_user_opts, &f);
+		return r;
+	}
+	d->options = strdup("");
+	if (!d->options) {
+		opt_fini(config_vhost_user_opts, &f);
+		return err_set(e, ENOMEM, "cannot keep the options");
+	}
+	d->socket = f.socket;
+	d->tag = f.tag;
+	d->queues = f.queues;
+	c->ndevices++;
+	return 0;
+}

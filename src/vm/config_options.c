@@ -1,0 +1,212 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* config_options.c - the options of `crosvm run` */
+#include "vm/config_table.h"
+
+#include "base/log.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+enum { MIB = 1 << 20 };
+
+static const char *const transports[] = {
+	[CONFIG_TRANSPORT_PCI] = "pci", [CONFIG_TRANSPORT_MMIO] = "mmio", NULL};
+
+static const char *const log_levels[] = {
+	[LOG_LEVEL_ERROR] = "error",
+	[LOG_LEVEL_WARN] = "warn",
+	[LOG_LEVEL_INFO] = "info",
+	[LOG_LEVEL_DEBUG] = "debug",
+	NULL,
+};
+
+static const struct opt mem_row = OPT_SIZE(struct config, mem_bytes, MIB, 4ull << 40, NULL);
+
+/* A plain number counts MiB, as it always did; 1G and size=1G are sizes. */
+static int set_mem(struct config *c, const char *value, struct err *e)
+{
+	const char *text = strncmp(value, "size=", 5) == 0 ? value + 5 : value;
+	uint64_t n;
+
+	if (opt_number(text, &n) < 0)
+		return opt_set(&mem_row, c, text, e);
+	if (n < 1 || n > mem_row.max / MIB)
+		return err_say(e, ERANGE, "\"%s\": not a number of MiB from 1 to %llu", text,
+			       (unsigned long long)(mem_row.max / MIB));
+	c->mem_bytes = n * MIB;
+	return 0;
+}
+
+static int set_text(char **field, const char *value, struct err *e)
+{
+	char *copy = strdup(value);
+
+	if (!copy)
+		return err_set(e, ENOMEM, "cannot keep the value");
+	free(*field);
+	*field = copy;
+	return 0;
+}
+
+static int set_initrd(struct config *c, const char *value, struct err *e)
+{
+	int r = config_file_check(value, R_OK, "give the path of an initramfs", e);
+
+	return r < 0 ? r : set_text(&c->initrd, value, e);
+}
+
+static int set_policy_dir(struct config *c, const char *value, struct err *e)
+{
+	struct stat st;
+
+	if (stat(value, &st) < 0)
+		return err_say(e, errno, "%s: %s; without this option built-in policies are used",
+			       value, strerror(errno));
+	if (!S_ISDIR(st.st_mode))
+		return err_say(e, ENOTDIR, "%s: not a directory", value);
+	return set_text(&c->policy_dir, value, e);
+}
+
+static int set_sandbox(struct config *c, const char *value, struct err *e)
+{
+	(void)value;
+	(void)e;
+	c->sandbox = true;
+	return 0;
+}
+
+static int clear_sandbox(struct config *c, const char *value, struct err *e)
+{
+	(void)value;
+	(void)e;
+	c->sandbox = false;
+	return 0;
+}
+
+static int clear_rng(struct config *c, const char *value, struct err *e)
+{
+	(void)value;
+	(void)e;
+	c->default_rng = false;
+	return 0;
+}
+
+static int add_root(struct config *c, const char *value, struct err *e)
+{
+	return config_disk_add(c, value, false, true, e);
+}
+
+static int add_disk(struct config *c, const char *value, struct err *e)
+{
+	return config_disk_add(c, value, false, false, e);
+}
+
+static int add_rwdisk(struct config *c, const char *value, struct err *e)
+{
+	return config_disk_add(c, value, true, false, e);
+}
+
+/* A port is used once, and so is the terminal. */
+static int check_serial(const struct config *c, const struct serial_config *new, struct err *e)
+{
+	for (unsigned i = 0; i < c->nserial; i++) {
+		if (c->serial[i].com == new->com)
+			return err_say(e, EINVAL, "COM%u is given twice; add com=2, 3 or 4", new->com);
+		if (c->serial[i].type == SERIAL_STDIO && new->type == SERIAL_STDIO)
+			return err_say(e, EINVAL, "COM%u is on stdio already", c->serial[i].com);
+	}
+	return 0;
+}
+
+static int add_serial(struct config *c, const char *value, struct err *e)
+{
+	struct serial_config s = serial_config_default;
+	int r;
+
+	if (c->nserial == CONFIG_SERIAL_MAX)
+		return err_say(e, E2BIG, "too many serial ports; a PC has %d", CONFIG_SERIAL_MAX);
+	r = opt_parse(serial_config_opts, &s, value, e);
+	if (r == 0)
+		r = check_serial(c, &s, e);
+	if (r < 0)
+		opt_fini(serial_config_opts, &s);
+	else
+		c->serial[c->nserial++] = s;
+	return r;
+}
+
+/* The rows below: a function, or a field of struct config. */
+#define ROW_CALL(l, n, v, h, f) .arg = {.name = n, .letter = l, .value = v, .help = h}, .set = f
+#define ROW_FIELD(l, n, v, h, r) .arg = {.name = n, .letter = l, .value = v, .help = h}, .row = r
+
+const struct config_option config_options[] = {
+	{ROW_CALL('m', "mem", "MIB", "Guest memory in MiB, or with a unit: 2G", set_mem),
+	 .default_text = "256"},
+	{ROW_FIELD('c', "cpus", "N", "Virtual CPUs",
+	       OPT_NUMBER(struct config, cpus, 1, CONFIG_CPUS_MAX, NULL)),
+	 .default_text = "1"},
+	{ROW_CALL('i', "initrd", "FILE", "Initial RAM disk", set_initrd)},
+	{ROW_CALL('p', "params", "TEXT", "Words for the kernel command line", config_param_add),
+	 .is_repeatable = true},
+	{ROW_CALL('r', "root", "FILE", "Read-only disk image that is the root file system", add_root)},
+	{ROW_CALL('d', "disk", "FILE", "Read-only disk image", add_disk), .is_repeatable = true},
+	{ROW_CALL(0, "rwdisk", "FILE", "Writable disk image", add_rwdisk), .is_repeatable = true},
+	{ROW_CALL(0, "serial", "TYPE[,KEY=VALUE...]", "Where a serial port of the guest ends",
+	      add_serial),
+	 .is_repeatable = true, .keys = serial_config_opts, .default_text = "stdio,com=1"},
+	{ROW_CALL(0, "vhost-user", "TYPE,socket=PATH[,...]", "Device served by another program",
+	      config_vhost_user_add),
+	 .is_repeatable = true, .keys = config_vhost_user_opts},
+	{ROW_CALL(0, "no-rng", NULL, "Leave out the random number device", clear_rng)},
+	{ROW_FIELD(0, "transport", "pci|mmio", "How the guest finds its virtio devices",
+	       OPT_CHOICE(struct config, transport, transports, NULL)),
+	 .default_text = "pci"},
+	{ROW_FIELD(0, "pvpanic", NULL, "Let the guest report a panic",
+	       OPT_FLAG(struct config, pvpanic, NULL))},
+	{ROW_FIELD(0, "debug-exit", NULL, "Let the guest end with a code: a byte to port 0xf4",
+	       OPT_FLAG(struct config, debug_exit, NULL))},
+	{ROW_FIELD('s', "socket", "PATH", "Control socket, or the directory for crosvm-PID.sock",
+	       OPT_TEXT(struct config, socket, "PATH", NULL))},
+	{ROW_CALL('u', "multiprocess", NULL, "Each device in a jailed process: the default",
+	      set_sandbox),
+	 .is_repeatable = true},
+	{ROW_CALL(0, "disable-sandbox", NULL, "All devices in threads of one process, without jails",
+	      clear_sandbox),
+	 .is_repeatable = true},
+	{ROW_CALL(0, "seccomp-policy-dir", "DIR", "Use NAME_device.policy files in place of built-in lists",
+	      set_policy_dir),
+	 .is_repeatable = true},
+	{ROW_FIELD(0, "kvm-device", "FILE", "KVM's device file",
+	       OPT_TEXT(struct config, kvm_device, "FILE", NULL)),
+	 .default_text = "/dev/kvm"},
+	{ROW_FIELD(0, "log-level", "error|warn|info|debug", "What is reported on standard error",
+	       OPT_CHOICE(struct config, log_level, log_levels, NULL)),
+	 .default_text = "info"},
+	{.arg = {.name = "help", .letter = 'h', .help = "Print this text"}},
+	{.arg = {.name = NULL}},
+};
+
+const struct arg config_refused[] = {
+	{"qcow", 0, "FILE", NULL, "qcow2 images are not built in: convert to raw with qemu-img"},
+	{"rwqcow", 0, "FILE", NULL, "qcow2 images are not built in: convert to raw with qemu-img"},
+	{"host_ip", 0, "ADDRESS", NULL, "networks are not built in"},
+	{"netmask", 0, "ADDRESS", NULL, "networks are not built in"},
+	{"mac", 0, "ADDRESS", NULL, "networks are not built in"},
+	{"tap-fd", 0, "FD", NULL, "networks are not built in"},
+	{"vhost-net", 0, NULL, NULL, "networks are not built in"},
+	{"net", 0, "...", NULL, "networks are not built in"},
+	{"cid", 0, "N", NULL, "virtual sockets are not built in"},
+	{"vsock", 0, "...", NULL, "virtual sockets are not built in"},
+	{"wayland-sock", 0, "PATH", NULL, "Wayland is not built in"},
+	{"wayland-group", 0, "NAME", NULL, "Wayland is not built in"},
+	{"wayland-dmabuf", 0, NULL, NULL, "Wayland is not built in"},
+	{"gpu", 0, NULL, NULL, "graphics are not built in"},
+	{"balloon", 0, NULL, NULL, "the memory balloon is not built in"},
+	{"fs", 0, "...", NULL, "not built in: use virtiofsd and --vhost-user fs,socket=PATH"},
+	{"plugin", 0, "PATH", NULL, "plugins are not built in"},
+	{"plugin-root", 0, "DIR", NULL, "plugins are not built in"},
+	{.name = NULL},
+};

@@ -1,0 +1,48 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* config_table.h - the table behind `crosvm run`; for config*.c only */
+#pragma once
+
+#include "base/opt.h"
+#include "devices/device.h"
+#include "vm/args.h"
+#include "vm/config.h"
+
+struct config_option {
+	struct arg arg;
+	bool is_repeatable;
+
+	/* One of: a plain field of struct config, or a function. */
+	struct opt row; /* OPT_KIND_END: none */
+	int (*set)(struct config *c, const char *value, struct err *e);
+
+	const struct opt *keys;	   /* of the value, for help and manual; NULL for plain values */
+	const char *default_text; /* for the help, or NULL */
+};
+
+enum { CONFIG_TABLE_MAX = 96 };
+
+/* Every option that is not a device of its own; ended by a NULL name.  Order is that of the help. */
+extern const struct config_option config_options[];
+
+/* Options of other builds and releases, with the reason as their help; ended by a NULL name. */
+extern const struct arg config_refused[];
+
+/* The keys of --vhost-user behind the type. */
+extern const struct opt config_vhost_user_opts[];
+
+/* config_device.c: each appends to c->devices (and the root= word to c->params). */
+int config_device_add(struct config *c, const struct device_type *type, const char *text,
+		      struct err *e) MUST_CHECK;
+int config_disk_add(struct config *c, const char *path, bool is_writable, bool is_root,
+		    struct err *e) MUST_CHECK;
+int config_vhost_user_add(struct config *c, const char *text, struct err *e) MUST_CHECK;
+void config_device_fini(struct config_device *d);
+
+/* Whether --NAME can go without a value: every key has a default. */
+bool config_device_is_optional(const struct device_type *type);
+
+/* Appends a word to the kernel command line. */
+int config_param_add(struct config *c, const char *text, struct err *e) MUST_CHECK;
+
+/* Whether path can be opened with mode (R_OK, R_OK | W_OK); remedy ends the message. */
+int config_file_check(const char *path, int mode, const char *remedy, struct err *e) MUST_CHECK;

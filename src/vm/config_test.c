@@ -1,0 +1,529 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* config_test.c - what command lines of `crosvm run` mean; with device types of the test's own */
+#include "vm/config.h"
+
+#include "base/log.h"
+#include "base/opt.h"
+#include "devices/device.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+struct fake {
+	struct device device;
+	char *path, *id;
+	bool ro, root;
+	uint32_t queues;
+};
+
+static const struct opt block_opts[] = {
+	OPT_FIRST(struct fake, path, "FILE", "Disk image"),
+	OPT_FLAG(struct fake, ro, "Refuse writes"),
+	OPT_FLAG(struct fake, root, "Root file system"),
+	OPT_NUMBER(struct fake, queues, 1, 16, "Queues"),
+	OPT_END,
+};
+
+static const struct opt console_opts[] = {
+	OPT_NUMBER(struct fake, queues, 1, 16, "Ports"),
+	OPT_FLAG(struct fake, ro, "Output only"),
+	OPT_END,
+};
+
+static void fake_defaults(struct device *d)
+{
+	container_of(d, struct fake, device)->queues = 1;
+}
+
+static const struct device_type block_type = {.name = "block",
+					      .summary = "Disk",
+					      .virtio_id = 2,
+					      .size = sizeof(struct fake),
+					      .opts = block_opts,
+					      .defaults = fake_defaults};
+static const struct device_type console_type = {.name = "console",
+						.summary = "Console",
+						.virtio_id = 3,
+						.size = sizeof(struct fake),
+						.opts = console_opts};
+static const struct device_type rng_type = {
+	.name = "rng", .summary = "Random numbers", .virtio_id = 4, .size = sizeof(struct fake)};
+
+/* In place of the program's own tables. */
+const struct device_type *const device_types[] = {&block_type, &console_type, &rng_type, NULL};
+
+const struct device_type *device_type_find(const char *name)
+{
+	for (const struct device_type *const *t = device_types; *t; t++)
+		if (strcmp((*t)->name, name) == 0)
+			return *t;
+	return NULL;
+}
+
+static const char *const serial_types[] = {"stdio", "file", "unix", "pty", "sink", NULL};
+const struct opt serial_config_opts[] = {
+	OPT_CHOICE_FIRST(struct serial_config, type, serial_types, "Kind"),
+	OPT_NUMBER(struct serial_config, com, 1, 4, "Port"),
+	OPT_TEXT(struct serial_config, path, "FILE", "File"),
+	OPT_END,
+};
+const struct serial_config serial_config_default = {.com = 1};
+
+static char dir[] = "/tmp/config-test-XXXXXX";
+static struct config config;
+static struct config_errors errors;
+
+static void make_file(const char *name)
+{
+	int fd = open(name, O_CREAT | O_WRONLY | O_CLOEXEC, 0600);
+
+	assert_true(fd >= 0);
+	close(fd);
+}
+
+static int set_up(void **state)
+{
+	struct sockaddr_un address = {.sun_family = AF_UNIX, .sun_path = "backend.sock"};
+	int sock = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+	(void)state;
+	if (!mkdtemp(dir) || chdir(dir) < 0)
+		return -1;
+	make_file("kernel");
+	make_file("initrd");
+	make_file("a.img");
+	make_file("b,c.img");
+	if (bind(sock, (struct sockaddr *)&address, sizeof(address)) < 0)
+		return -1;
+	return close(sock);
+}
+
+static int tear_down(void **state)
+{
+	static const char *const files[] = {"kernel", "initrd", "a.img", "b,c.img", "backend.sock"};
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_LEN(files); i++)
+		unlink(files[i]);
+	return rmdir(dir);
+}
+
+static int done(void **state)
+{
+	(void)state;
+	config_fini(&config);
+	return 0;
+}
+
+/* Words are separated by single spaces. */
+static int parse(const char *line)
+{
+	static char text[4096];
+	static char *words[256];
+	int n = 0;
+
+	config_fini(&config);
+	snprintf(text, sizeof(text), "%s", line);
+	for (char *word = strtok(text, " "); word; word = strtok(NULL, " "))
+		words[n++] = word;
+	return config_parse(&config, n, words, &errors);
+}
+
+static void accepted(const char *line)
+{
+	if (parse(line) != CONFIG_RUN)
+		fail_msg("\"%s\" was refused: %s", line, errors.list[0].text);
+	assert_int_equal(errors.n, 0);
+}
+
+/* Checks that line has this one mistake. */
+static void refused(const char *line, const char *message)
+{
+	assert_int_equal(parse(line), -EINVAL);
+	assert_int_equal(errors.n, 1);
+	assert_string_equal(errors.list[0].text, message);
+}
+
+static void kernel_alone_gets_the_defaults(void **state)
+{
+	(void)state;
+	accepted("kernel");
+
+	assert_string_equal(config.kernel, "kernel");
+	assert_int_equal(config.mem_bytes, 256 << 20);
+	assert_int_equal(config.cpus, 1);
+	assert_null(config.initrd);
+	assert_null(config.socket);
+	assert_string_equal(config.params, "");
+	assert_string_equal(config.kvm_device, "/dev/kvm");
+	assert_true(config.sandbox);
+	assert_int_equal(config.transport, CONFIG_TRANSPORT_PCI);
+	assert_int_equal(config.log_level, LOG_LEVEL_INFO);
+	assert_int_equal(config.nserial, 1);
+	assert_int_equal(config.serial[0].com, 1);
+	assert_int_equal(config.ndevices, 1);
+	assert_string_equal(config.devices[0].name, "rng");
+	assert_ptr_equal(config.devices[0].type, &rng_type);
+}
+
+static void kernel_may_stand_anywhere(void **state)
+{
+	(void)state;
+	accepted("-c 2 kernel -m 512");
+	assert_int_equal(config.cpus, 2);
+	assert_int_equal(config.mem_bytes, 512u << 20);
+	accepted("kernel -c2");
+	assert_int_equal(config.cpus, 2);
+	accepted("-m512 -- kernel");
+	assert_int_equal(config.mem_bytes, 512u << 20);
+}
+
+static void values_come_in_four_forms(void **state)
+{
+	(void)state;
+	accepted("-c 3 kernel");
+	assert_int_equal(config.cpus, 3);
+	accepted("-c3 kernel");
+	assert_int_equal(config.cpus, 3);
+	accepted("--cpus=3 kernel");
+	assert_int_equal(config.cpus, 3);
+	accepted("--cpus 3 kernel");
+	assert_int_equal(config.cpus, 3);
+}
+
+static void memory_is_mib_or_has_a_unit(void **state)
+{
+	(void)state;
+	accepted("-m 5120 kernel");
+	assert_int_equal(config.mem_bytes, UINT64_C(5120) << 20);
+	accepted("-m 2G kernel");
+	assert_int_equal(config.mem_bytes, UINT64_C(2) << 30);
+	accepted("--mem size=64M kernel");
+	assert_int_equal(config.mem_bytes, 64 << 20);
+	refused("-m 0 kernel", "--mem: \"0\": not a number of MiB from 1 to 4194304");
+	refused("-m 12x kernel", "--mem: \"12x\": not a size from 1M to 4T");
+	refused("-m 99999999999999999999 kernel",
+		"--mem: \"99999999999999999999\": not a size from 1M to 4T");
+	refused("--mem= kernel", "--mem: a value is missing: MIB");
+}
+
+static void params_are_joined_in_order(void **state)
+{
+	(void)state;
+	accepted("-p console=ttyS0 --params=quiet kernel -pa=b");
+	assert_string_equal(config.params, "console=ttyS0 quiet a=b");
+}
+
+static void every_mistake_of_a_line_is_told(void **state)
+{
+	(void)state;
+	assert_int_equal(parse("-m x --bogus -c 0 --gpu nokernel -z --socket"), -EINVAL);
+
+	assert_int_equal(errors.n, 7);
+	assert_string_equal(errors.list[0].text, "--mem: \"x\": not a size from 1M to 4T");
+	assert_string_equal(errors.list[1].text, "--bogus: unknown option; see --help");
+	assert_string_equal(errors.list[2].text, "--cpus: \"0\": not a number from 1 to 255");
+	assert_string_equal(errors.list[3].text, "--gpu: graphics are not built in");
+	assert_string_equal(errors.list[4].text,
+			    "kernel: nokernel: No such file or directory; give the path of a "
+			    "bzImage or vmlinux");
+	assert_string_equal(errors.list[5].text, "-z: unknown option; see --help");
+	assert_string_equal(errors.list[6].text, "--socket: a value is missing: PATH");
+}
+
+static void more_mistakes_than_there_is_room_for_are_counted(void **state)
+{
+	(void)state;
+	assert_int_equal(parse("kernel -z -z -z -z -z -z -z -z -z -z -z -z -z -z -z -z -z -z"), -EINVAL);
+	assert_int_equal(errors.n, 18);
+}
+
+static void wrong_words_are_refused(void **state)
+{
+	(void)state;
+	refused("", "a kernel is missing: crosvm run [OPTIONS] KERNEL");
+	refused("kernel initrd", "initrd: one kernel is enough, kernel");
+	refused("kernel -", "-: unknown option; see --help");
+	refused("--", "a kernel is missing: crosvm run [OPTIONS] KERNEL");
+}
+
+static void mistyped_options_get_a_suggestion(void **state)
+{
+	(void)state;
+	refused("kernel --inird=x", "--inird: unknown option; did you mean --initrd?");
+}
+
+static void flags_take_no_value(void **state)
+{
+	(void)state;
+	refused("kernel --pvpanic=1", "--pvpanic: takes no value, \"1\" was given");
+	refused("kernel -uX", "-u: takes no value, \"X\" was given");
+}
+
+static void single_options_are_given_once(void **state)
+{
+	(void)state;
+	refused("kernel -c 1 --cpus 2", "--cpus: given twice");
+	refused("kernel -r a.img -r a.img", "--root: given twice");
+	accepted("kernel -u --disable-sandbox");
+	assert_false(config.sandbox);
+	accepted("kernel --disable-sandbox -u");
+	assert_true(config.sandbox);
+}
+
+static void disks_keep_their_order(void **state)
+{
+	(void)state;
+	accepted("-d a.img --rwdisk b,c.img --block path=a.img,queues=4 kernel");
+
+	assert_int_equal(config.ndevices, 4);
+	assert_string_equal(config.devices[0].options, "path=a.img,ro");
+	assert_string_equal(config.devices[1].options, "path=b,,c.img");
+	assert_string_equal(config.devices[2].options, "path=a.img,queues=4");
+	assert_string_equal(config.devices[3].name, "rng");
+}
+
+static void root_disk_is_named_by_its_place(void **state)
+{
+	(void)state;
+	accepted("-r a.img kernel");
+	assert_string_equal(config.params, "root=/dev/vda ro");
+	accepted("-d a.img -p quiet -r a.img kernel");
+	assert_string_equal(config.params, "quiet root=/dev/vdb ro");
+	accepted("--block a.img --rng --block a.img,root kernel");
+	assert_string_equal(config.params, "root=/dev/vdb rw");
+	refused("-r a.img --block a.img,root kernel",
+		"--block: another disk or --params is the root already");
+}
+
+static void disk_names_go_on_after_z(void **state)
+{
+	char name[16];
+
+	(void)state;
+	config_disk_name(0, name, sizeof(name));
+	assert_string_equal(name, "vda");
+	config_disk_name(25, name, sizeof(name));
+	assert_string_equal(name, "vdz");
+	config_disk_name(26, name, sizeof(name));
+	assert_string_equal(name, "vdaa");
+	config_disk_name(26 + 26 * 26 - 1, name, sizeof(name));
+	assert_string_equal(name, "vdzz");
+	config_disk_name(26 + 26 * 26, name, sizeof(name));
+	assert_string_equal(name, "vdaaa");
+}
+
+static void wrong_disks_are_refused(void **state)
+{
+	(void)state;
+	refused("-d no.img kernel",
+		"--disk: no.img: No such file or directory; give the path of a disk image");
+	refused("-d . kernel", "--disk: .: this is a directory; give the path of a disk image");
+	refused("--block ro kernel", "--block: path=FILE is missing");
+	refused("--block a.img,queues=17 kernel",
+		"--block: queues: \"17\": not a number from 1 to 16");
+	refused("kernel --block", "--block: a value is missing: KEY=VALUE,...");
+}
+
+static void inherited_descriptor_must_be_given(void **state)
+{
+	int fd = open("a.img", O_RDWR | O_CLOEXEC);
+	int given = dup2(fd, 77);
+
+	(void)state;
+	assert_int_equal(given, 77);
+	accepted("-d /proc/self/fd/77 kernel");
+	assert_int_equal(config.devices[0].inherited_fd, 77);
+	refused("-d /proc/self/fd/78 kernel",
+		"--disk: /proc/self/fd/78: descriptor 78 is not open; open it with 78<FILE");
+	refused("-d /proc/self/fd/x kernel",
+		"--disk: /proc/self/fd/x: not the number of a descriptor");
+	assert_int_equal(dup3(fd, 78, O_CLOEXEC), 78);
+	refused("-d /proc/self/fd/78 kernel",
+		"--disk: /proc/self/fd/78: this descriptor is not yours to give");
+	assert_int_equal(dup2(open("/dev/null", O_RDONLY | O_CLOEXEC), 78), 78);
+	refused("-d /proc/self/fd/78 kernel",
+		"--disk: /proc/self/fd/78: neither a file nor a block device");
+	close(fd);
+	close(77);
+	close(78);
+}
+
+static void too_many_devices_are_refused(void **state)
+{
+	char line[2048] = "kernel --no-rng";
+
+	(void)state;
+	for (int i = 0; i < CONFIG_DEVICES_MAX; i++)
+		strcat(line, " -d a.img");
+	accepted(line);
+	assert_int_equal(config.ndevices, CONFIG_DEVICES_MAX);
+	strcat(line, " -d a.img");
+	refused(line, "--disk: too many devices; 64 fit");
+}
+
+static void rng_can_be_left_out_or_placed(void **state)
+{
+	(void)state;
+	accepted("--no-rng kernel");
+	assert_int_equal(config.ndevices, 0);
+	accepted("--rng -d a.img kernel");
+	assert_int_equal(config.ndevices, 2);
+	assert_string_equal(config.devices[0].name, "rng");
+}
+
+static void devices_without_a_required_key_need_no_value(void **state)
+{
+	(void)state;
+	accepted("--console kernel --no-rng");
+	assert_string_equal(config.devices[0].options, "");
+	accepted("--console queues=3 kernel --no-rng");
+	assert_string_equal(config.devices[0].options, "queues=3");
+	accepted("--console ro,queues=3 kernel --no-rng");
+	assert_string_equal(config.devices[0].options, "ro,queues=3");
+	accepted("--console=queues=3 kernel --no-rng");
+	assert_string_equal(config.devices[0].options, "queues=3");
+	accepted("kernel --no-rng --console");
+	assert_string_equal(config.devices[0].options, "");
+}
+
+static void serial_ports_are_checked_together(void **state)
+{
+	(void)state;
+	accepted("--serial file,path=x,com=2 --serial sink kernel");
+	assert_int_equal(config.nserial, 2);
+	assert_int_equal(config.serial[0].com, 2);
+	assert_string_equal(config.serial[0].path, "x");
+	refused("--serial sink --serial pty kernel",
+		"--serial: COM1 is given twice; add com=2, 3 or 4");
+	refused("--serial stdio --serial stdio,com=2 kernel", "--serial: COM1 is on stdio already");
+	refused("--serial sink --serial sink,com=2 --serial sink,com=3 --serial sink,com=4 "
+		"--serial sink kernel",
+		"--serial: too many serial ports; a PC has 4");
+	refused("--serial bogus kernel",
+		"--serial: type: \"bogus\": not one of stdio, file, unix, pty, sink");
+}
+
+static void foreign_back_ends_are_checked(void **state)
+{
+	(void)state;
+	accepted("--vhost-user fs,socket=backend.sock,tag=home,queues=2 kernel --no-rng");
+	assert_string_equal(config.devices[0].name, "fs");
+	assert_int_equal(config.devices[0].virtio_id, 26);
+	assert_null(config.devices[0].type);
+	assert_string_equal(config.devices[0].socket, "backend.sock");
+	assert_string_equal(config.devices[0].tag, "home");
+	assert_int_equal(config.devices[0].queues, 2);
+	accepted("--vhost-user block,socket=backend.sock -r a.img kernel");
+	assert_ptr_equal(config.devices[0].type, &block_type);
+	assert_string_equal(config.params, "root=/dev/vdb ro");
+	refused("--vhost-user fs,socket=backend.sock kernel",
+		"--vhost-user: tag=NAME is missing: the guest mounts it by that name");
+	refused("--vhost-user rng,socket=backend.sock,tag=x kernel",
+		"--vhost-user: tag: only fs has one");
+	refused("--vhost-user rng kernel", "--vhost-user: socket=PATH is missing");
+	refused("--vhost-user rng,socket=no kernel",
+		"--vhost-user: no: No such file or directory; start the back end first");
+	refused("--vhost-user rng,socket=kernel kernel", "--vhost-user: kernel: not a socket");
+	refused("--vhost-user floppy,socket=x kernel",
+		"--vhost-user: unknown type \"floppy\"; known: block, net, rng, console, fs, scsi, "
+		"gpu, input, vsock, sound, crypto");
+}
+
+static void other_fields_are_set(void **state)
+{
+	(void)state;
+	accepted("-i initrd --transport mmio --pvpanic --debug-exit --log-level debug -s /x/y "
+		 "--kvm-device /dev/k --seccomp-policy-dir . kernel");
+
+	assert_string_equal(config.initrd, "initrd");
+	assert_int_equal(config.transport, CONFIG_TRANSPORT_MMIO);
+	assert_true(config.pvpanic);
+	assert_true(config.debug_exit);
+	assert_int_equal(config.log_level, LOG_LEVEL_DEBUG);
+	assert_string_equal(config.socket, "/x/y");
+	assert_string_equal(config.kvm_device, "/dev/k");
+	assert_string_equal(config.policy_dir, ".");
+}
+
+static void wrong_files_are_refused(void **state)
+{
+	(void)state;
+	refused("-i no kernel", "--initrd: no: No such file or directory; give the path of an initramfs");
+	refused("--seccomp-policy-dir no kernel",
+		"--seccomp-policy-dir: no: No such file or directory; without this option built-in "
+		"policies are used");
+	refused("--seccomp-policy-dir kernel kernel", "--seccomp-policy-dir: kernel: not a directory");
+	refused(".", "kernel: .: this is a directory; give the path of a bzImage or vmlinux");
+}
+
+static void help_wins(void **state)
+{
+	(void)state;
+	assert_int_equal(parse("--bogus -h"), CONFIG_HELP);
+	assert_int_equal(parse("kernel --help --bogus"), CONFIG_HELP);
+	assert_int_equal(parse("kernel -- --help"), -EINVAL);
+}
+
+static void help_and_manual_name_every_option_and_device(void **state)
+{
+	static const char *const words[] = {"mem", "vhost-user", "block", "console", "queues",
+					    "seccomp-policy-dir", "serial"};
+	static void (*const printers[])(FILE *) = {config_help, config_mdoc_options,
+						   config_mdoc_devices};
+	static char text[32768];
+	FILE *out = fmemopen(text, sizeof(text), "w");
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_LEN(printers); i++)
+		printers[i](out);
+	fclose(out);
+
+	for (size_t i = 0; i < ARRAY_LEN(words); i++)
+		assert_non_null(strstr(text, words[i]));
+}
+
+#define TEST(name) cmocka_unit_test_teardown(name, done)
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		TEST(kernel_alone_gets_the_defaults),
+		TEST(kernel_may_stand_anywhere),
+		TEST(values_come_in_four_forms),
+		TEST(memory_is_mib_or_has_a_unit),
+		TEST(params_are_joined_in_order),
+		TEST(every_mistake_of_a_line_is_told),
+		TEST(more_mistakes_than_there_is_room_for_are_counted),
+		TEST(wrong_words_are_refused),
+		TEST(mistyped_options_get_a_suggestion),
+		TEST(flags_take_no_value),
+		TEST(single_options_are_given_once),
+		TEST(disks_keep_their_order),
+		TEST(root_disk_is_named_by_its_place),
+		TEST(disk_names_go_on_after_z),
+		TEST(wrong_disks_are_refused),
+		TEST(inherited_descriptor_must_be_given),
+		TEST(too_many_devices_are_refused),
+		TEST(rng_can_be_left_out_or_placed),
+		TEST(devices_without_a_required_key_need_no_value),
+		TEST(serial_ports_are_checked_together),
+		TEST(foreign_back_ends_are_checked),
+		TEST(other_fields_are_set),
+		TEST(wrong_files_are_refused),
+		TEST(help_wins),
+		TEST(help_and_manual_name_every_option_and_device),
+	};
+
+	return cmocka_run_group_tests(tests, set_up, tear_down);
+}
