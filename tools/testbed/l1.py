@@ -77,18 +77,22 @@ class Job:
 
     def pack(self):
         """The job as the agent takes it."""
-        try:
-            kvm = grp.getgrnam('kvm').gr_gid
-        except KeyError:
-            kvm = 994
         home = {} if self.uid == 0 else {'HOME': '/tmp'}
         env = [f'{k}={v}' for k, v in {**ENVIRONMENT, **home, **self.env}.items()]
-        words = [repr(time.time()), inner_path(self.cwd), str(self.uid), str(kvm), self.terminal,
+        words = [repr(time.time()), inner_path(self.cwd), str(self.uid), str(kvm_gid()), self.terminal,
                  *env, '', *self.argv]
         data = b'\0'.join(os.fsencode(word) for word in words) + b'\0'
         if len(data) > FRAME_MAX:
             raise TestbedError('the command and its environment are longer than 64 KiB')
         return data
+
+
+def kvm_gid():
+    """The group that may use /dev/kvm in L1: this machine's, when it has one."""
+    try:
+        return grp.getgrnam('kvm').gr_gid
+    except KeyError:
+        return 994
 
 
 def inner_path(path):

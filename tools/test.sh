@@ -1,0 +1,106 @@
+#!/bin/bash
+# SPDX-License-Identifier: BSD-3-Clause
+# test.sh [unit|sanitize|fuzz|coverage|program|FILE of tests/]... - all of them by default
+#
+# Every part leaves JUnit files, which the last line sums.  A part that cannot even be built counts
+# as one failed test.
+set -u
+top=$(dirname "$(dirname "$(readlink -f "$0")")")
+cd "$top" || exit 1
+export PYTHONPATH=$top/tools PYTHONDONTWRITEBYTECODE=1
+python=/usr/bin/python3
+[ -x $python ] || python=python3
+results=$(mktemp -d)
+trap 'rm -rf "$results"' EXIT
+
+say() { printf '\n== %s\n' "$*"; }
+
+failed() { # WHAT: one failed test case, for what did not get as far as tests
+	echo "test: $1 failed"
+	printf '<testsuite><testcase name="%s"><failure/></testcase></testsuite>' "$1" \
+		>"$results/failed-$1.xml"
+}
+
+# BUILD NAME [meson options]: configures once, compiles; what ninja says only if it fails
+compile() {
+	local build=$1
+	shift
+	if [ ! -f "$build/build.ninja" ]; then
+		meson setup "$build" . "$@" >"$results/log" 2>&1 || { tail -n 30 "$results/log" && return 1; }
+	fi
+	ninja -C "$build" >"$results/log" 2>&1 || { grep -v '^\[' "$results/log" && return 1; }
+}
+
+meson_tests() { # BUILD SUITE NAME
+	meson test -C "$1" --no-rebuild --suite "$2" --print-errorlogs >"$results/log" 2>&1
+	local code=$?
+	grep -E '^(Ok|Fail|Skipped|Timeout|Expected Fail)' "$results/log" | tr -s ' ' | paste -sd' '
+	if [ -f "$1/meson-logs/testlog.junit.xml" ] && ! grep -q 'No suitable tests' "$results/log"; then
+		mv "$1/meson-logs/testlog.junit.xml" "$results/$3.xml"
+	fi
+	[ $code -eq 0 ] || { cat "$results/log" && failed "$3"; }
+}
+
+part_unit() {
+	say "unit tests, as released"
+	compile build || { failed build && return; }
+	meson_tests build unit unit
+}
+
+sanitized() { # BUILD [meson options]
+	CC=clang compile "$@" -Db_sanitize=address,undefined -Dbuildtype=debugoptimized
+}
+
+part_sanitize() {
+	say "unit tests under ASan and UBSan (clang)"
+	sanitized build-asan || { failed build-asan && return; }
+	meson_tests build-asan unit sanitize
+}
+
+part_fuzz() {
+	say "fuzz corpora under ASan and UBSan, guest memory changing under every copy"
+	sanitized build-replay -Dfuzz=replay || { failed build-replay && return; }
+	meson_tests build-replay fuzz fuzz
+}
+
+part_coverage() {
+	say "coverage of the unit tests, by folder"
+	compile build-cov -Db_coverage=true -Dbuildtype=debug || { failed build-cov && return; }
+	find build-cov -name '*.gcda' -delete
+	meson test -C build-cov --no-rebuild --suite unit >"$results/log" 2>&1 || {
+		tail -n 20 "$results/log" && failed coverage
+	}
+	$python tools/coverage.py build-cov
+}
+
+part_program() {
+	say "whole program"
+	compile build || { failed build && return; }
+	local parallel=()
+	$python -c 'import xdist' 2>/dev/null && parallel=(-n 2)
+	$python -m pytest -q -p no:cacheprovider "${parallel[@]}" --junitxml="$results/program.xml" \
+		-o junit_family=xunit2 "${@:-tests}" </dev/null
+	[ $? -le 1 ] || failed program
+}
+
+export ASAN_OPTIONS=detect_leaks=1:strict_string_checks=1
+export UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1
+files=()
+parts=()
+for word; do
+	case $word in
+	unit | sanitize | fuzz | coverage | program) parts+=("$word") ;;
+	*)
+		word=${word#tests/}
+		[ -e "tests/${word%%::*}" ] || word=test_$word.py
+		files+=("tests/$word")
+		;;
+	esac
+done
+[ $# -gt 0 ] || parts=(unit sanitize fuzz coverage program)
+for part in "${parts[@]}"; do
+	"part_$part"
+done
+[ ${#files[@]} -eq 0 ] || part_program "${files[@]}"
+echo
+$python tools/tally.py "$results"/*.xml
