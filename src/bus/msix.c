@@ -97,17 +97,16 @@ void msix_use(struct msix *m, unsigned vector)
 
 bool msix_is_direct(const struct msix *m, unsigned vector)
 {
-	const struct msix_vector *v = &m->vectors[vector];
-
-	return vector < m->nvectors && v->open && v->routed;
+	return vector < m->nvectors && m->vectors[vector].open && m->vectors[vector].routed;
 }
 
 void msix_raise(struct msix *m, unsigned vector)
 {
-	struct msix_vector *v = &m->vectors[vector];
+	struct msix_vector *v;
 
 	if (vector >= m->nvectors)
 		return;
+	v = &m->vectors[vector];
 	v->pending = !is_open(m, v);
 	if (!v->pending)
 		m->host->ops->msi_send(m->host, v->address, v->data);
