@@ -60,12 +60,13 @@ struct chain_cursor {
 };
 
 struct chain {
-	uint16_t id;	/* split: head descriptor; packed: buffer id */
-	uint16_t slots; /* packed: descriptors of the ring it takes */
-	uint16_t log_entry;   /* packed: where the in-flight log has it */
-	uint16_t tail_end;    /* pieces [cursor[CHAIN_WRITABLE].end, tail_end) are the tail */
-	uint32_t tail_left;   /* bytes of it */
-	uint32_t written;     /* bytes the device wrote: the used length */
+	uint16_t id;	    /* split: head descriptor; packed: buffer id */
+	uint16_t slots;	    /* ring slots it takes; split: 1 */
+	uint16_t log_entry; /* packed: where the in-flight log has it */
+	bool has_writable;  /* a writable descriptor came, be it empty */
+	uint16_t tail_end;  /* pieces [cursor[CHAIN_WRITABLE].end, tail_end) are the tail */
+	uint32_t tail_left; /* bytes of it */
+	uint32_t written;   /* bytes the device wrote: the used length */
 	struct chain_cursor cursor[2];
 	struct iovec iov[CHAIN_IOV_MAX + 1]; /* one more, for chain_tail() */
 };
@@ -86,35 +87,35 @@ struct vq_setup {
 	int call_fd;	  /* eventfd to interrupt the driver, borrowed; -1 for none */
 };
 
-/* Fields are private to vq*.c but for those named in the comments. */
+/* Fields are private to vq*.c but for those marked public. */
 struct vq {
 	const char *broken; /* public: NULL, or what the guest did wrong; a constant string */
 	unsigned index;	    /* public: which queue of its device; the owner's to set */
 	bool started;	    /* public */
 	int call_fd;	    /* public: may be replaced while started */
 
-	/* Called once when broken is set; may be NULL. The owner's to set. */
+	/* Public: called once when broken is set; may be NULL. */
 	void (*on_broken)(struct vq *q);
-	void *owner; /* for on_broken */
+	void *owner;
 
 	const struct gmem *gmem;
 	const struct gmem_region *near; /* the region that the last address was in */
 	void GUEST *desc, *driver, *device;
 	uint16_t size, mask; /* mask: split only */
 	bool is_packed, has_event_idx, has_indirect;
-	bool polling;	     /* kicks stay off */
-	bool kicks_are_off;  /* what the driver was told, without EVENT_IDX */
-	bool call_is_due;    /* pushed since the last vq_notify() */
-	bool call_is_forced; /* a call may have been lost with the process before us */
-	bool avail_wrap, used_wrap;
+	bool polling;		      /* kicks stay off */
+	bool armed;		      /* the driver will kick at avail_at */
+	bool call_is_forced;	      /* a call may have been lost with the process before us */
+	bool avail_wrap, used_wrap;   /* packed only */
 	uint16_t avail_at, avail_end; /* next to pop; split: the driver's index as last seen */
-	uint16_t used_at, called_at;  /* next to push; position at the last vq_notify() */
-	uint16_t in_flight;
+	uint16_t used_at;	      /* next to push */
+	uint16_t in_flight;	      /* ring slots: split: heads, packed: descriptors */
+	uint32_t uncalled;	      /* ring slots pushed since the last vq_notify() */
 	void *log;
 	uint64_t log_counter;
 	uint16_t replay_at, replay_end;
-	uint64_t heads[VQ_SIZE_MAX / 64]; /* bit i: id i is in flight */
-	uint16_t replay[VQ_SIZE_MAX];	  /* split: heads, packed: log entries; to hand out again */
+	uint64_t ids[VQ_SIZE_MAX / 64]; /* bit i: id i is in flight */
+	uint16_t replay[VQ_SIZE_MAX];	/* split: heads, packed: log entries; to hand out again */
 };
 
 /*
