@@ -13,7 +13,7 @@ int vcpu_init(struct vcpu *v, struct vm *vm, unsigned index, struct err *e)
 	auto_fd fd = ioctl(vm->fd, KVM_CREATE_VCPU, (unsigned long)index);
 	void *run;
 
-	*v = (struct vcpu){.index = index, .fd = -1, .run_bytes = vm->kvm->run_bytes};
+	*v = (struct vcpu){.vm = vm, .index = index, .fd = -1, .run_bytes = vm->kvm->run_bytes};
 	if (fd < 0)
 		return err_set(e, errno, "KVM cannot create vCPU %u", index);
 	run = mmap(NULL, v->run_bytes, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);

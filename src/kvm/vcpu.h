@@ -10,6 +10,7 @@
 #include <stdbool.h>
 
 struct vcpu {
+	struct vm *vm;	/* borrowed */
 	unsigned index; /* also its APIC id */
 	int fd;
 	struct kvm_run *run; /* shared with the kernel */

@@ -1,0 +1,10 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* describe.c - the tables that tell a kernel about the platform */
+#include "arch/arch.h"
+
+#include "arch/x86_64/mptable.h"
+
+int arch_describe(const struct arch_platform *p, struct gmem *m, struct err *e)
+{
+	return mptable_write(p, m, e);
+}
