@@ -1,0 +1,630 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * block.c - disk (virtio 1.2, 5.2)
+ *
+ *	kick -> vq_pop -> parse -> image_submit ... aio_flush -> done -> status, vq_push -> vq_notify
+ *
+ * All chains that are there are popped, then started with one system call; what the page cache has
+ * completes within it.  The data goes between guest memory and the kernel by the chain's own iovec.
+ *
+ *  I1  Nothing is done before the whole request was found sound: kind, direction, range, alignment,
+ *	the rights of the disk.  A request that fails a check touches neither disk nor buffers.
+ *  I2  A request is pushed exactly once, when its I/O is done, with a status byte if it has room for
+ *	one.  Until then doing it again is harmless: the in-flight log may hand it to another process.
+ *  I3  Requests come from one pool; a queue that finds it empty is remembered in starved and goes on
+ *	when a request is free.  Nothing is allocated once the guest runs.
+ */
+#include "backend/image.h"
+#include "base/fd.h"
+#include "base/log.h"
+#include "base/num.h"
+#include "base/wire.h"
+#include "devices/device.h"
+#include "virtio/ids.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <linux/virtio_blk.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum {
+	SECTOR = 512, /* bytes; the unit of all sector numbers, whatever the block size */
+	QUEUES_MAX = 16,
+
+	/* In flight, all queues together: no disk gains by more, and each costs a page. */
+	REQUESTS = 128,
+
+	/* One segment may need two iovecs where it crosses regions of guest memory. */
+	SEGMENTS_MAX = CHAIN_IOV_MAX - 16,
+
+	RANGES_MAX = 16,	   /* of one discard or write-zeroes request */
+	DISCARD_SECTORS = 1 << 22, /* 2 GiB: one fallocate() */
+	ZERO_SECTORS = 1 << 16,	   /* 32 MiB: may have to be written */
+
+	ROUNDS_MAX = 16, /* times a queue is emptied before others get their turn */
+};
+
+static const char *const block_sizes[] = {"auto", "512", "4096", NULL};
+static const char *const aio_words[] = {"auto", "io_uring", "threads", NULL};
+static const struct aio_engine *const aio_engines[] = {NULL, &aio_uring, &aio_threads};
+
+static_assert(ARRAY_LEN(aio_words) == ARRAY_LEN(aio_engines) + 1, "a word for each engine");
+
+/* virtio 1.2, 5.2.6.1 */
+struct range {
+	le64 sector;
+	le32 sectors;
+	le32 flags;
+};
+
+static_assert(sizeof(struct range) == 16, "as on the wire");
+
+struct header {
+	le32 type;
+	le32 priority;
+	le64 sector;
+};
+
+static_assert(sizeof(struct header) == 16, "as on the wire");
+
+struct request {
+	struct image_req io;
+	struct block *block;
+	struct vq *queue;
+	struct request *next; /* free */
+	struct range *ranges; /* RANGES_MAX, of discard and write-zeroes */
+	unsigned nranges, range_at;
+	struct chain chain;
+};
+
+struct block {
+	struct device device;
+
+	/* Options. */
+	char *path, *id;
+	bool ro, direct, sparse, root;
+	int format, aio, block_size;
+	uint32_t queues, threads;
+
+	struct image image;
+	struct aio io;
+	struct request *requests, *free;
+	struct range *ranges;
+	bool writeback, stopping;
+	uint32_t starved, pushed; /* bit q: of queue q */
+	struct watch again;	  /* an eventfd: starved, but no I/O will wake us */
+	struct log_limit complaints;
+};
+
+static const struct opt block_opts[] = {
+	OPT_FIRST(struct block, path, "FILE", "Disk image or block device, or /proc/self/fd/N"),
+	OPT_FLAG(struct block, ro, "Refuse writes; the image may be shared with other readers"),
+	OPT_CHOICE(struct block, format, image_formats, "Format of the image; never guessed"),
+	OPT_TEXT(struct block, id, "TEXT", "Serial number that the guest sees, up to 20 bytes"),
+	OPT_NUMBER(struct block, queues, 1, QUEUES_MAX, "Number of request queues"),
+	OPT_FLAG(struct block, direct, "Bypass the page cache of the host"),
+	OPT_FLAG(struct block, sparse, "Give discarded space back to the host"),
+	OPT_CHOICE(struct block, block_size, block_sizes, "Bytes of a logical block"),
+	OPT_CHOICE(struct block, aio, aio_words, "How I/O is done"),
+	OPT_NUMBER(struct block, threads, 1, AIO_THREADS_MAX, "Number of threads with aio=threads"),
+	OPT_FLAG(struct block, root, "Root file system: adds root=/dev/vdX to the command line"),
+	OPT_END,
+};
+
+/* Beyond the common set: the two engines of backend/aio.h. */
+static const struct call block_calls[] = {
+	CALL(io_uring_enter),
+	CALL(preadv),
+	CALL(pwritev2),
+	CALL(fdatasync),
+	CALL(fallocate),
+	CALL(futex),
+	CALL(poll),
+	CALL(ppoll),
+	CALL(madvise), /* a thread that ends gives its stack back */
+	CALL(exit),
+	CALL_END,
+};
+
+static struct block *block_of(struct device *d)
+{
+	return container_of(d, struct block, device);
+}
+
+/* Gives the chain back with a status; the request is free then. */
+static void complete(struct request *r, uint8_t status)
+{
+	struct block *b = r->block;
+
+	if (!chain_tail_put(&r->chain, &status, sizeof(status)))
+		log_limited(&b->complaints, "request without room for a status");
+	vq_push(r->queue, &r->chain);
+	b->pushed |= 1u << r->queue->index;
+	r->next = b->free;
+	b->free = r;
+}
+
+static uint8_t status_of(int error)
+{
+	return error == 0 ? VIRTIO_BLK_S_OK : VIRTIO_BLK_S_IOERR;
+}
+
+/* Host errors are worth a line: the guest sees no more than "I/O error". */
+static void report(struct request *r, const char *what, int error)
+{
+	if (error < 0)
+		log_limited(&r->block->complaints, "%s of %llu bytes at %llu failed: %s", what,
+			    (unsigned long long)r->io.length, (unsigned long long)r->io.offset,
+			    strerror(-error));
+}
+
+/* Whether the disk has these sectors, in whole blocks; sets where they lie. */
+static bool locate(struct request *r, uint64_t sector, uint64_t length)
+{
+	const struct image *im = &r->block->image;
+	uint64_t offset;
+
+	if (!mul_ok(sector, SECTOR, &offset) || !is_inside(offset, length, im->size) ||
+	    (offset | length) % im->block_size != 0)
+		return false;
+	r->io.offset = offset;
+	r->io.length = length;
+	return true;
+}
+
+static void read_done(struct image_req *io, int error)
+{
+	struct request *r = container_of(io, struct request, io);
+
+	report(r, "read", error);
+	if (error == 0 && !chain_skip(&r->chain, CHAIN_WRITABLE, r->io.length))
+		error = -EIO;
+	complete(r, status_of(error));
+}
+
+static void write_done(struct image_req *io, int error)
+{
+	struct request *r = container_of(io, struct request, io);
+
+	report(r, "write", error);
+	complete(r, status_of(error));
+}
+
+static void sync_done(struct image_req *io, int error)
+{
+	struct request *r = container_of(io, struct request, io);
+
+	report(r, "sync", error);
+	complete(r, status_of(error));
+}
+
+static void transfer(struct request *r, enum image_op op, const struct header *h)
+{
+	enum chain_side side = op == IMAGE_READ ? CHAIN_WRITABLE : CHAIN_READABLE;
+	enum chain_side other = op == IMAGE_READ ? CHAIN_READABLE : CHAIN_WRITABLE;
+
+	if ((op == IMAGE_WRITE && !r->block->image.writable) || chain_left(&r->chain, other) > 0 ||
+	    !locate(r, le64_get(h->sector), chain_left(&r->chain, side))) {
+		complete(r, VIRTIO_BLK_S_IOERR);
+		return;
+	}
+	if (r->io.length == 0) {
+		complete(r, VIRTIO_BLK_S_OK);
+		return;
+	}
+	r->io.op = op;
+	r->io.durable = !r->block->writeback;
+	r->io.iov = chain_iov(&r->chain, side, &r->io.niov);
+	r->io.done = op == IMAGE_READ ? read_done : write_done;
+	image_submit(&r->block->image, &r->io);
+}
+
+static void request_in(struct request *r, const struct header *h)
+{
+	transfer(r, IMAGE_READ, h);
+}
+
+static void request_out(struct request *r, const struct header *h)
+{
+	transfer(r, IMAGE_WRITE, h);
+}
+
+static void request_flush(struct request *r, const struct header *h)
+{
+	(void)h;
+	r->io.op = IMAGE_SYNC;
+	r->io.offset = r->io.length = 0;
+	r->io.done = sync_done;
+	image_submit(&r->block->image, &r->io);
+}
+
+static void request_get_id(struct request *r, const struct header *h)
+{
+	char id[VIRTIO_BLK_ID_BYTES] = {0};
+	size_t n = min_size(sizeof(id), chain_left(&r->chain, CHAIN_WRITABLE));
+
+	(void)h;
+	if (r->block->id)
+		memcpy(id, r->block->id, strnlen(r->block->id, sizeof(id)));
+	complete(r, chain_put(&r->chain, id, n) ? VIRTIO_BLK_S_OK : VIRTIO_BLK_S_IOERR);
+}
+
+/* Does the next range of a discard or write-zeroes request; all of them are checked. */
+static void next_range(struct request *r)
+{
+	while (r->range_at < r->nranges) {
+		const struct range *range = &r->ranges[r->range_at++];
+		uint64_t length = (uint64_t)le32_get(range->sectors) * SECTOR;
+
+		if (length == 0)
+			continue;
+		r->io.unmap = (le32_get(range->flags) & VIRTIO_BLK_WRITE_ZEROES_FLAG_UNMAP) &&
+			      r->block->sparse;
+		if (!locate(r, le64_get(range->sector), length)) {
+			complete(r, VIRTIO_BLK_S_IOERR);
+			return;
+		}
+		image_submit(&r->block->image, &r->io);
+		return;
+	}
+	complete(r, VIRTIO_BLK_S_OK);
+}
+
+static void range_done(struct image_req *io, int error)
+{
+	struct request *r = container_of(io, struct request, io);
+
+	report(r, io->op == IMAGE_DISCARD ? "discard" : "writing zeroes", error);
+	if (error < 0)
+		complete(r, VIRTIO_BLK_S_IOERR);
+	else
+		next_range(r);
+}
+
+static uint8_t check_range(struct request *r, const struct range *range, uint32_t flags,
+			   uint32_t sectors_max)
+{
+	uint32_t sectors = le32_get(range->sectors);
+
+	if (le32_get(range->flags) & ~flags)
+		return VIRTIO_BLK_S_UNSUPP;
+	if (sectors > sectors_max ||
+	    !locate(r, le64_get(range->sector), (uint64_t)sectors * SECTOR))
+		return VIRTIO_BLK_S_IOERR;
+	return VIRTIO_BLK_S_OK;
+}
+
+static void request_ranges(struct request *r, enum image_op op, uint32_t flags,
+			   uint32_t sectors_max)
+{
+	size_t n = chain_left(&r->chain, CHAIN_READABLE);
+	uint8_t status = VIRTIO_BLK_S_OK;
+
+	r->nranges = (unsigned)(n / sizeof(struct range));
+	r->range_at = 0;
+	if (!r->block->image.writable || r->nranges == 0 || r->nranges > RANGES_MAX ||
+	    n % sizeof(struct range) != 0 || !chain_get(&r->chain, r->ranges, n))
+		status = VIRTIO_BLK_S_IOERR;
+	for (unsigned i = 0; i < r->nranges && status == VIRTIO_BLK_S_OK; i++)
+		status = check_range(r, &r->ranges[i], flags, sectors_max);
+	if (status != VIRTIO_BLK_S_OK) {
+		complete(r, status);
+		return;
+	}
+	r->io.op = op;
+	r->io.durable = !r->block->writeback;
+	r->io.iov = NULL;
+	r->io.done = range_done;
+	next_range(r);
+}
+
+static void request_discard(struct request *r, const struct header *h)
+{
+	(void)h;
+	if (r->block->device.acked & VIRTIO_BIT(VIRTIO_BLK_F_DISCARD))
+		request_ranges(r, IMAGE_DISCARD, 0, DISCARD_SECTORS);
+	else
+		complete(r, VIRTIO_BLK_S_UNSUPP);
+}
+
+static void request_write_zeroes(struct request *r, const struct header *h)
+{
+	(void)h;
+	if (r->block->device.acked & VIRTIO_BIT(VIRTIO_BLK_F_WRITE_ZEROES))
+		request_ranges(r, IMAGE_ZERO, VIRTIO_BLK_WRITE_ZEROES_FLAG_UNMAP, ZERO_SECTORS);
+	else
+		complete(r, VIRTIO_BLK_S_UNSUPP);
+}
+
+static const struct kind {
+	uint32_t type;
+	void (*handle)(struct request *r, const struct header *h);
+} kinds[] = {
+	{VIRTIO_BLK_T_IN, request_in},
+	{VIRTIO_BLK_T_OUT, request_out},
+	{VIRTIO_BLK_T_FLUSH, request_flush},
+	{VIRTIO_BLK_T_GET_ID, request_get_id},
+	{VIRTIO_BLK_T_DISCARD, request_discard},
+	{VIRTIO_BLK_T_WRITE_ZEROES, request_write_zeroes},
+};
+
+static void request_start(struct request *r)
+{
+	struct header h;
+
+	if (!chain_tail(&r->chain, 1) || !chain_get(&r->chain, &h, sizeof(h))) {
+		complete(r, VIRTIO_BLK_S_IOERR);
+		return;
+	}
+	for (size_t i = 0; i < ARRAY_LEN(kinds); i++) {
+		if (kinds[i].type == le32_get(h.type)) {
+			kinds[i].handle(r, &h);
+			return;
+		}
+	}
+	complete(r, VIRTIO_BLK_S_UNSUPP);
+}
+
+/* Pops and starts what is there; false when the pool is empty before the queue. */
+static bool take_all(struct block *b, struct vq *q)
+{
+	while (b->free) {
+		struct request *r = b->free;
+
+		if (!vq_pop(q, &r->chain))
+			return true;
+		b->free = r->next;
+		r->queue = q;
+		request_start(r);
+	}
+	return false;
+}
+
+static void notify_pushed(struct block *b)
+{
+	while (b->pushed) {
+		unsigned q = (unsigned)__builtin_ctz(b->pushed);
+
+		b->pushed &= b->pushed - 1;
+		vq_notify(&b->device.queues[q]);
+	}
+}
+
+/* Serves one queue until it is empty, the pool is, or others should have their turn. */
+static void serve_queue(struct block *b, unsigned q)
+{
+	bool is_empty = false;
+
+	b->starved &= ~(1u << q);
+	for (unsigned round = 0; round < ROUNDS_MAX && !is_empty && b->free; round++) {
+		is_empty = take_all(b, &b->device.queues[q]);
+		aio_flush(&b->io);
+	}
+	notify_pushed(b);
+	if (!is_empty)
+		b->starved |= 1u << q;
+	if (b->starved && b->io.in_flight == 0)
+		fd_signal(b->again.fd);
+}
+
+static void serve_starved(struct block *b)
+{
+	uint32_t starved = b->starved;
+
+	while (starved && !b->stopping) {
+		unsigned q = (unsigned)__builtin_ctz(starved);
+
+		starved &= starved - 1;
+		serve_queue(b, q);
+	}
+}
+
+/* Completions arrived by the loop. */
+static void batch_end(struct aio *a)
+{
+	struct block *b = a->owner;
+
+	notify_pushed(b);
+	serve_starved(b);
+}
+
+static void again_ready(struct watch *w, uint32_t events)
+{
+	struct block *b = container_of(w, struct block, again);
+
+	(void)events;
+	fd_drain(w->fd);
+	serve_starved(b);
+}
+
+static void block_kick(struct device *d, unsigned q)
+{
+	serve_queue(block_of(d), q);
+}
+
+static int block_start(struct device *d, struct err *e)
+{
+	struct block *b = block_of(d);
+
+	(void)e;
+	/* A driver that knows no flush expects each write to last (5.2.5). */
+	b->writeback = d->acked & VIRTIO_BIT(VIRTIO_BLK_F_FLUSH);
+	b->stopping = false;
+	b->starved = b->pushed = 0;
+	return 0;
+}
+
+static void block_stop(struct device *d)
+{
+	struct block *b = block_of(d);
+
+	b->stopping = true;
+	aio_drain(&b->io);
+	notify_pushed(b);
+	b->starved = 0;
+}
+
+static void block_defaults(struct device *d)
+{
+	struct block *b = block_of(d);
+
+	b->queues = 1;
+	b->sparse = true;
+	b->threads = AIO_THREADS_DEFAULT;
+}
+
+static int open_pool(struct block *b, struct err *e)
+{
+	b->requests = calloc(REQUESTS, sizeof(*b->requests));
+	b->ranges = calloc(REQUESTS * RANGES_MAX, sizeof(*b->ranges));
+	if (!b->requests || !b->ranges)
+		return err_set(e, ENOMEM, "cannot make %d requests", REQUESTS);
+	for (unsigned i = REQUESTS; i-- > 0;) {
+		struct request *r = &b->requests[i];
+
+		r->block = b;
+		r->ranges = &b->ranges[(size_t)i * RANGES_MAX];
+		r->next = b->free;
+		b->free = r;
+	}
+	return 0;
+}
+
+static int open_io(struct block *b, struct err *e)
+{
+	const struct aio_options o = {.engine = aio_engines[b->aio],
+				      .depth = REQUESTS,
+				      .threads = b->threads,
+				      .files = &b->image.fd,
+				      .nfiles = 1};
+	int r = aio_init(&b->io, b->device.loop, &o, e);
+
+	if (r < 0)
+		return r;
+	b->io.batch_end = batch_end;
+	b->io.owner = b;
+	image_attach(&b->image, &b->io);
+	b->again = (struct watch){.fd = fd_eventfd(), .ready = again_ready};
+	if (b->again.fd < 0)
+		return err_set(e, -b->again.fd, "cannot make an eventfd");
+	r = loop_add(b->device.loop, &b->again, EPOLLIN);
+	return r < 0 ? err_set(e, -r, "cannot watch an eventfd") : 0;
+}
+
+static void set_features(struct block *b)
+{
+	uint64_t off = 0;
+
+	if (!b->ro)
+		off |= VIRTIO_BIT(VIRTIO_BLK_F_RO);
+	if (b->ro || !b->sparse)
+		off |= VIRTIO_BIT(VIRTIO_BLK_F_DISCARD);
+	if (b->ro)
+		off |= VIRTIO_BIT(VIRTIO_BLK_F_WRITE_ZEROES);
+	b->device.features &= ~off;
+	b->device.nqueues = b->queues;
+}
+
+static void remark(const struct block *b)
+{
+	if (b->image.remark)
+		log_warn("%s: %s", b->path, b->image.remark);
+}
+
+static int block_open(struct device *d, struct err *e)
+{
+	static const uint32_t sizes[] = {0, 512, 4096};
+	struct block *b = block_of(d);
+	const struct image_options o = {.path = b->path,
+					.ops = image_format(b->format),
+					.writable = !b->ro,
+					.direct = b->direct,
+					.sparse = b->sparse,
+					.block_size = sizes[b->block_size]};
+	int r;
+
+	b->again.fd = -1;
+	if (!b->path)
+		return err_say(e, EINVAL, "path=FILE is missing");
+	if (b->id && strlen(b->id) > VIRTIO_BLK_ID_BYTES)
+		return err_say(e, EINVAL, "id=%s: more than %d bytes", b->id, VIRTIO_BLK_ID_BYTES);
+	r = image_open(&b->image, &o, e);
+	if (r == 0)
+		r = open_pool(b, e);
+	if (r == 0)
+		r = open_io(b, e);
+	if (r < 0)
+		return r;
+	set_features(b);
+	remark(b);
+	return 0;
+}
+
+static int block_prepare(struct device *d, struct err *e)
+{
+	return aio_start(&block_of(d)->io, e);
+}
+
+static void block_close(struct device *d)
+{
+	struct block *b = block_of(d);
+
+	aio_fini(&b->io);
+	image_close(&b->image);
+	if (b->again.fd >= 0)
+		loop_remove(d->loop, &b->again);
+	fd_close(&b->again.fd);
+	free(b->requests);
+	free(b->ranges);
+	b->requests = b->free = NULL;
+	b->ranges = NULL;
+}
+
+static void block_config(struct device *d, void *out)
+{
+	const struct block *b = block_of(d);
+	const struct image *im = &b->image;
+	uint32_t ratio = im->host_block / im->block_size;
+	struct virtio_blk_config c = {
+		.capacity = im->size / SECTOR,
+		.seg_max = SEGMENTS_MAX,
+		.blk_size = im->block_size,
+		.physical_block_exp = (uint8_t)__builtin_ctz(ratio),
+		.min_io_size = (uint16_t)ratio,
+		.num_queues = (uint16_t)b->queues,
+		.max_discard_sectors = DISCARD_SECTORS,
+		.max_discard_seg = RANGES_MAX,
+		.discard_sector_alignment = im->host_block / SECTOR,
+		.max_write_zeroes_sectors = ZERO_SECTORS,
+		.max_write_zeroes_seg = RANGES_MAX,
+		.write_zeroes_may_unmap = b->sparse,
+	};
+
+	memcpy(out, &c, d->type->config_size);
+}
+
+const struct device_type block_type = {
+	.name = "block",
+	.summary = "Disk",
+	.virtio_id = VIRTIO_ID_BLOCK,
+	.nqueues = QUEUES_MAX,
+	.queue_size = 256,
+	.features = VIRTIO_RING_FEATURES | VIRTIO_BIT(VIRTIO_BLK_F_SEG_MAX) |
+		    VIRTIO_BIT(VIRTIO_BLK_F_RO) | VIRTIO_BIT(VIRTIO_BLK_F_BLK_SIZE) |
+		    VIRTIO_BIT(VIRTIO_BLK_F_FLUSH) | VIRTIO_BIT(VIRTIO_BLK_F_TOPOLOGY) |
+		    VIRTIO_BIT(VIRTIO_BLK_F_MQ) | VIRTIO_BIT(VIRTIO_BLK_F_DISCARD) |
+		    VIRTIO_BIT(VIRTIO_BLK_F_WRITE_ZEROES),
+	.size = sizeof(struct block),
+	.config_size = offsetof(struct virtio_blk_config, max_secure_erase_sectors),
+	.opts = block_opts,
+	.calls = block_calls,
+	.defaults = block_defaults,
+	.open = block_open,
+	.prepare = block_prepare,
+	.kick = block_kick,
+	.start = block_start,
+	.stop = block_stop,
+	.close = block_close,
+	.config = block_config,
+};
