@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
-sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parent.parent / 'tools')]
+sys.path.insert(0, str(Path(__file__).parent.parent / 'tools'))
 
-import place as places  # noqa: E402  pylint: disable=wrong-import-position
+from guests import place as places  # noqa: E402  pylint: disable=wrong-import-position
 
 CHOICE = 'CROSVM_TEST_PLACE'
 

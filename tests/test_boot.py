@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from place import boot, python
+from guests.place import boot, python
 from testbed import kernels
 import guests
 

@@ -27,22 +27,23 @@ check_layers() { $python tools/layers.py; }
 check_sizes() { $python tools/sizes.py; }
 check_headers() { $python tools/headers.py $gcc; }
 check_sparse() { $python tools/sparse.py $gcc; }
-check_spell() { ours | grep -v '^fuzz/corpus/' | xargs -r codespell --ignore-regex '\\n'; }
+check_spell() { ours | grep -v '^fuzz/corpus/' | xargs -r codespell --ignore-regex '\\n' -I tools/spelling.txt; }
 check_shell() {
 	ours dev .ci tools | xargs grep -lE '^#!/bin/(ba)?sh' | xargs -r shellcheck
+	ours tools/guests | grep '\.sh$' | xargs -r shellcheck -s sh -e SC2016
 }
 check_hardening() { $python tools/hardening.py $gcc/src/crosvm; }
 
 # Every C file under clang's analyzer and checkers; .clang-tidy says which and why.
 check_tidy() {
-	ours 'src/*.c' | grep -v '_fuzz\.c$' | xargs -r -P "$(nproc)" -n 4 \
+	ours 'src/*.c' | grep -vE '_(test|fuzz)\.c$' | xargs -r -P "$(nproc)" -n 4 \
 		clang-tidy -p $clang --quiet 2>/dev/null
 }
 
 check_cppcheck() {
 	cppcheck -q -j "$(nproc)" --std=c11 --error-exitcode=1 --inline-suppr --library=posix \
 		--enable=warning,performance,portability --suppressions-list=tools/cppcheck.txt \
-		-Isrc -D_GNU_SOURCE -D__x86_64__ --template=gcc src
+		--suppress='*:*_test.c' -Isrc -D_GNU_SOURCE -D__x86_64__ --template=gcc src
 }
 
 check_analyzer() {

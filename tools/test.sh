@@ -26,7 +26,10 @@ compile() {
 	local build=$1
 	shift
 	if [ ! -f "$build/build.ninja" ]; then
-		meson setup "$build" . "$@" >"$results/log" 2>&1 || { tail -n 30 "$results/log" && return 1; }
+		meson setup "$build" . "$@" >"$results/log" 2>&1 || {
+			tail -n 30 "$results/log"
+			return 1
+		}
 	fi
 	ninja -C "$build" >"$results/log" 2>&1 || { grep -v '^\[' "$results/log" && return 1; }
 }
@@ -35,10 +38,11 @@ meson_tests() { # BUILD SUITE NAME
 	meson test -C "$1" --no-rebuild --suite "$2" --print-errorlogs >"$results/log" 2>&1
 	local code=$?
 	grep -E '^(Ok|Fail|Skipped|Timeout|Expected Fail)' "$results/log" | tr -s ' ' | paste -sd' '
-	if [ -f "$1/meson-logs/testlog.junit.xml" ] && ! grep -q 'No suitable tests' "$results/log"; then
-		mv "$1/meson-logs/testlog.junit.xml" "$results/$3.xml"
-	fi
-	[ $code -eq 0 ] || { cat "$results/log" && failed "$3"; }
+	grep -q 'No suitable tests' "$results/log" && return
+	mv "$1/meson-logs/testlog.junit.xml" "$results/$3.xml"
+	[ $code -eq 0 ] && return
+	cat "$results/log"
+	$python tools/tally.py "$results/$3.xml" | grep -q ' 0 failed' && failed "$3"
 }
 
 part_unit() {
@@ -78,8 +82,8 @@ part_program() {
 	compile build || { failed build && return; }
 	local parallel=()
 	$python -c 'import xdist' 2>/dev/null && parallel=(-n 2)
-	$python -m pytest -q -p no:cacheprovider "${parallel[@]}" --junitxml="$results/program.xml" \
-		-o junit_family=xunit2 "${@:-tests}" </dev/null
+	$python -m pytest -q -p no:cacheprovider "${parallel[@]}" -o junit_family=xunit2 \
+		--junitxml="$results/program.xml" "${@:-tests}" </dev/null
 	[ $? -le 1 ] || failed program
 }
 

@@ -28,7 +28,8 @@ echo guest >"$root/etc/hostname"
 : >"$root/etc/machine-id"
 chroot "$root" passwd -d root >/dev/null
 mkdir -p "$root/etc/systemd/system/serial-getty@ttyS0.service.d"
-printf '[Service]\\nExecStart=\\nExecStart=-/sbin/agetty --autologin root --noclear ttyS0 linux\\n' \\
+printf '[Service]\\nExecStart=\\nExecStart=-%s\\n' \\
+    '/sbin/agetty --autologin root --noclear ttyS0 linux' \\
     >"$root/etc/systemd/system/serial-getty@ttyS0.service.d/login.conf"
 '''
 

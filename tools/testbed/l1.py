@@ -79,8 +79,8 @@ class Job:
         """The job as the agent takes it."""
         home = {} if self.uid == 0 else {'HOME': '/tmp'}
         env = [f'{k}={v}' for k, v in {**ENVIRONMENT, **home, **self.env}.items()]
-        words = [repr(time.time()), inner_path(self.cwd), str(self.uid), str(kvm_gid()), self.terminal,
-                 *env, '', *self.argv]
+        words = [repr(time.time()), inner_path(self.cwd), str(self.uid), str(kvm_gid()),
+                 self.terminal, *env, '', *self.argv]
         data = b'\0'.join(os.fsencode(word) for word in words) + b'\0'
         if len(data) > FRAME_MAX:
             raise TestbedError('the command and its environment are longer than 64 KiB')

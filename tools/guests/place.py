@@ -1,20 +1,19 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Where the program runs in a test: on this machine, or in the testbed's.
+"""Where the program runs guests: on this machine, or in the testbed's.
 
-Both look the same to a test: a command with a time limit, its exit status and its output.
+Both look the same to a caller: a command with a time limit, its exit status and its output.
 """
 import dataclasses
 import os
 import subprocess
-import sys
 import warnings
 from pathlib import Path
 
+import guests
 from testbed import kernels, l1
 from testbed.cache import cache_dir
-import guests
 
-TOP = Path(__file__).resolve().parent.parent
+TOP = Path(__file__).resolve().parent.parent.parent
 USER = 1000
 
 
@@ -34,7 +33,8 @@ class Done:
         raise AssertionError(f'no line "{start}" in:\n{self}')
 
     def __str__(self):
-        return f'exit status {self.code}\n--- output\n{self.out[-6000:]}\n--- errors\n{self.err[-3000:]}'
+        return (f'exit status {self.code}\n--- output\n{self.out[-6000:]}\n'
+                f'--- errors\n{self.err[-3000:]}')
 
 
 class Direct:
@@ -139,8 +139,3 @@ def named(name):
     """The place of this name."""
     places = {place.name: place for place in (Direct, Testbed)}
     return places[name]()
-
-
-if __name__ == '__main__':
-    print(choose())
-    sys.exit(0)

@@ -1,0 +1,73 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Boots an unmodified Debian kernel under crosvm, to a shell on the serial console.
+
+On a terminal the shell is the caller's; otherwise a few commands are typed into it.
+"""
+import subprocess
+import sys
+import threading
+
+import guests
+from guests.place import TOP, Direct, choose, program
+from testbed import kernels
+from testbed.debian import PackageError
+
+PROMPT = b"/ # "
+TYPED = ['uname -a', 'cat /proc/cpuinfo | grep "model name"', 'free -m', 'poweroff -f']
+LIMIT_S = 180
+
+
+def say(text):
+    """A line about what is done."""
+    print(f'demo: {text}', flush=True)
+
+
+def prefix(place, interactive):
+    """What to put before the command so that it runs there."""
+    if place == Direct.name:
+        return []
+    limit = 86400 if interactive else LIMIT_S
+    return [TOP / 'dev', 'testbed', '--tty' if interactive else '--stdin', '--timeout', str(limit),
+            '--']
+
+
+def type_into(process):
+    """Shows what the process prints, and types a command at each prompt."""
+    seen, left = b'', list(TYPED)
+    while data := process.stdout.read(4096):
+        sys.stdout.buffer.write(data.replace(b'\r', b''))
+        sys.stdout.flush()
+        seen = (seen + data)[-len(PROMPT):]
+        if seen == PROMPT and left:
+            process.stdin.write(f'{left.pop(0)}\n'.encode())
+
+
+def main():
+    """Runs the demonstration; returns the program's exit status."""
+    interactive = sys.stdin.isatty() and sys.stdout.isatty()
+    try:
+        kernel, initrd = kernels.get('6.1-cloud').bzimage, guests.marker()
+    except PackageError as error:
+        say(str(error))
+        return 1
+    say(f"Debian's kernel: {kernel.name}, unpacked from its package, not installed")
+    place = choose()
+    say("this machine's /dev/kvm runs it directly" if place == Direct.name else
+        "this machine's /dev/kvm can't run it: using the testbed (./dev testbed), which is slower")
+    command = [program(), 'run', '-m', '256', '-i', initrd, '-p', 'guest.do=shell', kernel]
+    say(' '.join(map(str, command)))
+    command = prefix(place, interactive) + command
+    if interactive:
+        return subprocess.run(command, check=False).returncode
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+                          bufsize=0) as process:
+        limit = threading.Timer(LIMIT_S, process.kill)
+        limit.start()
+        type_into(process)
+        code = process.wait()
+        limit.cancel()
+    say(f'the guest ended; exit status {code}')
+    return code
+
+
+sys.exit(main())
