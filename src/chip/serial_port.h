@@ -18,6 +18,7 @@
 #include "base/err.h"
 #include "base/loop.h"
 #include "base/opt.h"
+#include "chip/serial_end.h"
 #include "chip/terminal.h"
 #include "chip/uart8250.h"
 
@@ -25,54 +26,40 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-enum serial_type { SERIAL_STDIO, SERIAL_FILE, SERIAL_UNIX, SERIAL_PTY, SERIAL_SINK };
-
-/* One --serial option. */
-struct serial_config {
-	int type; /* enum serial_type */
-	char *path;
-	uint32_t com; /* 1 to 4 */
-	bool append;
-	uint64_t limit; /* bytes after which a file gets no more; 0: none */
-};
-
-extern const struct opt serial_config_opts[];
-extern const struct serial_config serial_config_default; /* stdio on COM1 */
-
 enum { SERIAL_CHUNK = 4096 };
 
 struct serial_port {
-	struct serial_config config; /* a copy; path borrowed */
-	struct uart8250 *uart;
+	unsigned com;		     /* 1 to 4 */
+	struct uart8250 *uart;	     /* NULL before the start */
 	struct loop *loop;
-	char pty_name[64]; /* of a pty, after opening */
-	void (*quit)(void *context); /* the user typed the escape sequence to quit */
+	void (*quit)(void *context); /* the user typed the escape sequence; main thread; or NULL */
 	void *quit_context;
 
 	/* Main thread. */
-	int in_fd, out_fd; /* out_fd may be the same as in_fd */
-	int listen_fd, inotify_fd;
-	struct watch in_watch, out_watch, listen_watch, inotify_watch, continued_watch;
+	struct serial_end end;
+	struct watch in_watch, out_watch, listen_watch, opened_watch, continued_watch;
 	struct timer timer; /* output is due, or input is wanted */
-	bool in_watched, out_watched, in_always_ready;
-	bool in_ended, out_failed, unlink_at_end;
-	size_t out_at_once; /* how much a write may be given without blocking */
+	bool in_watched, out_watched;
+	bool in_always_ready; /* a file, which epoll refuses */
 	uint64_t written;
 	struct terminal_keys keys;
 	size_t in_count, in_at, out_count, out_at;
-	uint8_t in[SERIAL_CHUNK + 1], out[SERIAL_CHUNK];
 
 	/* Main thread and vCPU threads. */
 	_Atomic uint64_t flushed_ns; /* when output was last handed on */
+
+	/* Main thread; last: not touched before they are used. */
+	uint8_t in[SERIAL_CHUNK + 1], out[SERIAL_CHUNK];
 };
 
-/*
- * Opens what the configuration names.  The errors name it.  config is checked: file and unix need a
- * path, sink and stdio take none.
- */
-int serial_port_open(struct serial_port *p, const struct serial_config *config, struct err *e) MUST_CHECK;
+/* Opens what the configuration names, and checks it; config->path is borrowed until the end. */
+int serial_port_open(struct serial_port *p, const struct serial_config *config,
+		     struct err *e) MUST_CHECK;
 
-/* Connects the port to its chip (notify must be serial_port_notify) and the loop. */
+/*
+ * Connects the port to its chip and the loop, and takes the terminal if that is what stdin is.
+ * Before vCPUs run; set quit first.
+ */
 int serial_port_start(struct serial_port *p, struct uart8250 *uart, struct loop *loop,
 		      struct err *e) MUST_CHECK;
 

@@ -2,18 +2,14 @@
 /*
  * terminal.h - the user's terminal while a guest has it
  *
- * Raw mode from terminal_take() until terminal_release(), which also runs at exit(), and from the
- * handlers of the signals of a crash.  There is one controlling terminal, so this is the one place
- * with state of the whole process: signal handlers cannot be given any.
+ * Raw mode from terminal_take() until terminal_release(), which also runs at exit() and before a
+ * deadly signal strikes.  There is one controlling terminal, so this is the one place with state of
+ * the whole process: signal handlers cannot be given any.
  *
- * In vm/run.c:
- *
- *	block SIGTERM, SIGINT, SIGHUP in all threads and read them by a signalfd on the loop: they end
- *	the run the ordinary way
- *	ignore SIGPIPE
- *	terminal_take(STDIN_FILENO), before the first vCPU starts
- *	... loop ...
- *	serial ports flushed, terminal_release()
+ * A serial port of type stdio takes the terminal when it starts.  What is left to vm/run.c: to block
+ * SIGTERM, SIGINT and SIGHUP in all threads and read them by a signalfd on the loop, so that they
+ * end the run the ordinary way; to ignore SIGPIPE; and to call terminal_release() once the serial
+ * ports are flushed, so that what follows is printed to a terminal in order.
  */
 #pragma once
 

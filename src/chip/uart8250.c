@@ -4,8 +4,10 @@
  *
  * There is no baud rate: a byte that the guest writes is transmitted as soon as it is in the output
  * buffer, from where the host takes it.  Received bytes wait in the input buffer until the receive
- * FIFO has room; there they raise the data interrupt at once, as "timeout" when they are fewer than
- * the trigger level, for nothing is gained by waiting.
+ * FIFO has room and the guest shows that it receives: by the receive interrupt enabled, or by polling
+ * the line status.  So the resets and dummy reads of a driver that starts lose none.  In the FIFO
+ * they raise the data interrupt at once, as "timeout" when they are fewer than the trigger level, for
+ * nothing is gained by waiting.
  *
  *  I1  THRE and TEMT are set while the output buffer has room for a whole FIFO.  So a guest that
  *      looks at the line status never loses a byte, and one whose receiver is stuck is held up by
@@ -117,11 +119,12 @@ static void fifo_clear(struct uart8250 *u)
 }
 
 /* Moves waiting input to the FIFO; true when the host may be told that there is room. */
-static bool fifo_fill(struct uart8250 *u)
+static bool fifo_fill(struct uart8250 *u, bool is_polled)
 {
+	bool receives = (is_polled || (u->ier & UART_IER_RDI)) && !is_looped(u);
 	bool wanted;
 
-	while (!is_looped(u) && u->input_count > 0 && fifo_room(u) > 0) {
+	while (receives && u->input_count > 0 && fifo_room(u) > 0) {
 		fifo_put(u, u->input[u->input_at]);
 		u->input_at = (u->input_at + 1) % UART_INPUT_MAX;
 		u->input_count--;
@@ -326,12 +329,14 @@ static void host_notify(struct uart8250 *u, int event)
 static uint8_t port_read(struct bus_dev *d, unsigned offset)
 {
 	struct uart8250 *u = container_of(d, struct uart8250, dev);
-	bool has_room;
+	bool polls = offset == UART_LSR, has_room;
 	uint8_t value;
 
 	pthread_mutex_lock(&u->lock);
+	has_room = fifo_fill(u, polls && u->polls);
+	u->polls = polls;
 	value = register_read(u, offset);
-	has_room = fifo_fill(u);
+	has_room |= fifo_fill(u, false);
 	line_update(u);
 	pthread_mutex_unlock(&u->lock);
 	host_notify(u, has_room ? (int)UART_ROOM : (int)NO_EVENT);
@@ -345,8 +350,9 @@ static void port_write(struct bus_dev *d, unsigned offset, uint8_t value)
 	int event;
 
 	pthread_mutex_lock(&u->lock);
+	u->polls = false;
 	event = register_write(u, offset, value);
-	has_room = fifo_fill(u);
+	has_room = fifo_fill(u, false);
 	line_update(u);
 	pthread_mutex_unlock(&u->lock);
 	host_notify(u, event);
@@ -398,7 +404,7 @@ size_t uart8250_give(struct uart8250 *u, const void *buf, size_t n)
 	for (size_t i = 0; i < n; i++)
 		u->input[(u->input_at + u->input_count + i) % UART_INPUT_MAX] = in[i];
 	u->input_count += (unsigned)n;
-	fifo_fill(u);
+	fifo_fill(u, false);
 	line_update(u);
 	pthread_mutex_unlock(&u->lock);
 	return n;

@@ -45,6 +45,7 @@ struct uart8250 {
 	uint8_t lsr_errors; /* overrun: not bound to a byte of the FIFO */
 	bool thre_pending;  /* the transmitter-empty interrupt was raised and not yet taken */
 	bool line_level;
+	bool polls; /* the last access was a read of the line status */
 
 	uint16_t fifo[UART_FIFO]; /* received: byte, and line status bits above it */
 	unsigned fifo_at, fifo_count;

@@ -266,6 +266,7 @@ static void loopback_returns_bytes_and_modem_lines(void **state)
 	out(p, UART_TX, 'L');
 	assert_int_equal(uart8250_give(&p->uart, "host", 4), 4);
 
+	out(p, UART_IER, UART_IER_RDI);
 	assert_int_equal(in(p, UART_RX), 'L');
 	assert_int_equal(in(p, UART_LSR), 0x60);
 	assert_int_equal(uart8250_take(&p->uart, &c, 1), 0);
@@ -296,8 +297,44 @@ static void fifo_bits_count_only_with_enable(void **state)
 	out(p, UART_FCR, UART_FCR_TRIGGER_14);
 	assert_int_equal(in(p, UART_IIR), UART_IIR_NO_INT);
 	out(p, UART_FCR, UART_FCR_ENABLE_FIFO);
+	out(p, UART_IER, UART_IER_RDI);
 	assert_int_equal(uart8250_give(&p->uart, "abc", 3), 3);
 	out(p, UART_FCR, UART_FCR_ENABLE_FIFO | UART_FCR_CLEAR_RCVR);
+	assert_int_equal(in(p, UART_LSR), 0x60);
+}
+
+/* The order of accesses when Linux opens the port. */
+static void starting_driver_loses_no_input(void **state)
+{
+	struct port *p = *state;
+
+	assert_int_equal(uart8250_give(&p->uart, "input", 5), 5);
+	out(p, UART_FCR, UART_FCR_ENABLE_FIFO);
+	out(p, UART_FCR, UART_FCR_ENABLE_FIFO | UART_FCR_CLEAR_RCVR | UART_FCR_CLEAR_XMIT);
+	out(p, UART_FCR, 0);
+	for (unsigned i = 0; i < 2; i++) {
+		in(p, UART_LSR);
+		in(p, UART_RX);
+		in(p, UART_IIR);
+		in(p, UART_MSR);
+	}
+	out(p, UART_FCR, UART_FCR_ENABLE_FIFO | UART_FCR_TRIGGER_8);
+	assert_false(p->level);
+	out(p, UART_IER, UART_IER_RDI);
+
+	assert_true(p->level);
+	for (unsigned i = 0; i < 5; i++)
+		assert_int_equal(in(p, UART_RX), "input"[i]);
+}
+
+static void polling_guest_receives(void **state)
+{
+	struct port *p = *state;
+
+	assert_int_equal(uart8250_give(&p->uart, "p", 1), 1);
+	assert_int_equal(in(p, UART_LSR), 0x60);
+	assert_int_equal(in(p, UART_LSR), 0x60 | UART_LSR_DR);
+	assert_int_equal(in(p, UART_RX), 'p');
 	assert_int_equal(in(p, UART_LSR), 0x60);
 }
 
@@ -308,8 +345,9 @@ static void input_beyond_the_fifo_waits_for_the_guest(void **state)
 
 	for (unsigned i = 0; i < sizeof(text); i++)
 		text[i] = (char)('0' + i % 64);
-	out(p, UART_FCR, UART_FCR_ENABLE_FIFO);
 	assert_int_equal(uart8250_give(&p->uart, text, sizeof(text)), UART_INPUT_MAX);
+	out(p, UART_FCR, UART_FCR_ENABLE_FIFO);
+	out(p, UART_IER, UART_IER_RDI);
 	assert_int_equal(uart8250_give(&p->uart, text + UART_INPUT_MAX, 144), UART_FIFO);
 	assert_int_equal(uart8250_give(&p->uart, "!", 1), 0);
 	assert_int_equal(p->events[UART_ROOM], 0);
@@ -402,6 +440,8 @@ int main(void)
 		T(loopback_returns_bytes_and_modem_lines),
 		T(loopback_overrun_is_reported_once),
 		T(fifo_bits_count_only_with_enable),
+		T(starting_driver_loses_no_input),
+		T(polling_guest_receives),
 		T(input_beyond_the_fifo_waits_for_the_guest),
 		T(full_output_shows_as_busy_transmitter),
 		T(output_of_a_guest_that_does_not_look_is_lost),
