@@ -1,0 +1,216 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * control.c - the control socket of a running VM
+ *
+ * Invariants:
+ *  I1  A client's next request is looked at only when its last reply has gone out whole, so a reply
+ *      always fits its buffer, and whoever does not read is not read from.
+ *  I2  Nothing here blocks: sockets are non-blocking, buffers bounded, clients limited.
+ *  I3  Bytes that are no request are answered with an error; the connection stays usable.
+ */
+#include "vm/control.h"
+
+#include "base/fd.h"
+#include "vm/control_commands.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+static void drop(struct control_client *k)
+{
+	if (k->watch.fd < 0)
+		return;
+	loop_remove(k->control->loop, &k->watch);
+	fd_close(&k->watch.fd);
+}
+
+/* Sends what the socket takes; 0, or -errno when the client is lost. */
+static int flush(struct control_client *k)
+{
+	while (k->out_sent < k->out_used) {
+		ssize_t r = send(k->watch.fd, k->out + k->out_sent, k->out_used - k->out_sent,
+				 MSG_NOSIGNAL | MSG_DONTWAIT);
+
+		if (r < 0 && errno == EAGAIN)
+			return 0;
+		if (r < 0 && errno == EINTR)
+			continue;
+		if (r < 0)
+			return -errno;
+		k->out_sent += (size_t)r;
+	}
+	k->out_sent = 0;
+	k->out_used = 0;
+	return 0;
+}
+
+static void reply_to(struct control_client *k, char *line)
+{
+	struct json reply;
+
+	assert(k->out_used == 0); /* I1 */
+	json_init(&reply, k->out, sizeof(k->out) - 1);
+	control_execute(k->control, line, &reply);
+	k->out[reply.used] = '\n';
+	k->out_used = reply.used + 1;
+}
+
+static void refuse_long_line(struct control_client *k)
+{
+	struct err e;
+	struct json reply;
+
+	err_say(&e, EMSGSIZE, "the line is longer than %d bytes", CONTROL_LINE_MAX - 1);
+	json_init(&reply, k->out, sizeof(k->out) - 1);
+	control_reply_error(&reply, &e);
+	k->out[reply.used] = '\n';
+	k->out_used = reply.used + 1;
+}
+
+/* Takes the first line out of the buffer and answers it; false when there is no whole one. */
+static bool answer_line(struct control_client *k)
+{
+	char *end = memchr(k->in, '\n', k->in_used);
+	size_t n = end ? (size_t)(end - k->in) + 1 : k->in_used;
+
+	if (!end && k->in_used < sizeof(k->in))
+		return false;
+	if (!end && !k->is_skipping) {
+		refuse_long_line(k);
+		k->is_skipping = true;
+	} else if (end && k->is_skipping) {
+		k->is_skipping = false;
+	} else if (end) {
+		*end = '\0';
+		for (char *p = k->in; p < end; p++)
+			if (!*p)
+				*p = '?';
+		if (end > k->in && end[-1] == '\r')
+			end[-1] = '\0';
+		if (k->in[0])
+			reply_to(k, k->in);
+	}
+	k->in_used -= n;
+	memmove(k->in, k->in + n, k->in_used);
+	return true;
+}
+
+/* Answers as many lines as I1 allows, then waits for what is needed next. */
+static int serve(struct control_client *k)
+{
+	uint32_t events;
+	int r;
+
+	do {
+		r = flush(k);
+		if (r < 0)
+			return r;
+	} while (k->out_used == 0 && answer_line(k));
+	if (k->out_used == 0 && k->has_ended)
+		return -ENODATA;
+	events = k->out_used > 0 ? EPOLLOUT : EPOLLIN;
+	return loop_change(k->control->loop, &k->watch, events);
+}
+
+static int receive(struct control_client *k)
+{
+	ssize_t r = recv(k->watch.fd, k->in + k->in_used, sizeof(k->in) - k->in_used, MSG_DONTWAIT);
+
+	if (r < 0 && (errno == EAGAIN || errno == EINTR))
+		return 0;
+	if (r < 0)
+		return -errno;
+	k->used_ns = clock_ns();
+	k->in_used += (size_t)r;
+	k->has_ended = r == 0;
+	return 0;
+}
+
+static void client_ready(struct watch *w, uint32_t events)
+{
+	struct control_client *k = container_of(w, struct control_client, watch);
+	int r = 0;
+
+	if (events & EPOLLERR)
+		r = -EPIPE;
+	else if ((events & (EPOLLIN | EPOLLHUP)) && k->out_used == 0)
+		r = receive(k);
+	else if (events & EPOLLHUP)
+		r = -EPIPE; /* gone without having read its reply */
+	if (r == 0)
+		r = serve(k);
+	if (r < 0)
+		drop(k);
+}
+
+/* A free place, or that of the client which was silent longest. */
+static struct control_client *find_place(struct control *c)
+{
+	struct control_client *oldest = &c->clients[0];
+
+	for (size_t i = 0; i < CONTROL_CLIENTS_MAX; i++) {
+		if (c->clients[i].watch.fd < 0)
+			return &c->clients[i];
+		if (c->clients[i].used_ns < oldest->used_ns)
+			oldest = &c->clients[i];
+	}
+	drop(oldest);
+	return oldest;
+}
+
+static void accept_ready(struct watch *w, uint32_t events)
+{
+	struct control *c = container_of(w, struct control, watch);
+	auto_fd fd = accept4(w->fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+	struct control_client *k;
+
+	(void)events;
+	if (fd < 0)
+		return;
+	k = find_place(c);
+	k->control = c;
+	k->watch = (struct watch){.fd = fd, .ready = client_ready};
+	k->used_ns = clock_ns();
+	k->is_skipping = false;
+	k->has_ended = false;
+	k->in_used = 0;
+	k->out_used = 0;
+	k->out_sent = 0;
+	if (loop_add(c->loop, &k->watch, EPOLLIN) < 0)
+		k->watch.fd = -1;
+	else
+		k->watch.fd = fd_take(&fd);
+}
+
+int control_init(struct control *c, struct loop *l, const char *path, const struct control_ops *ops,
+		 void *vm, struct err *e)
+{
+	int r;
+
+	*c = (struct control){.loop = l, .ops = ops, .vm = vm};
+	c->watch = (struct watch){.fd = -1, .ready = accept_ready};
+	for (size_t i = 0; i < CONTROL_CLIENTS_MAX; i++)
+		c->clients[i].watch.fd = -1;
+	r = control_listen(path, e);
+	if (r < 0)
+		return r;
+	c->watch.fd = r;
+	r = loop_add(l, &c->watch, EPOLLIN);
+	return r < 0 ? err_set(e, -r, "cannot watch the control socket") : 0;
+}
+
+void control_fini(struct control *c)
+{
+	if (!c || !c->loop)
+		return;
+	for (size_t i = 0; i < CONTROL_CLIENTS_MAX; i++)
+		drop(&c->clients[i]);
+	if (c->watch.fd >= 0) {
+		loop_remove(c->loop, &c->watch);
+		control_unlink();
+	}
+	fd_close(&c->watch.fd);
+}

@@ -1,0 +1,538 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* control_test.c - the control socket: commands, hostile and slow clients, stale files */
+#include "vm/control.h"
+
+#include "base/fd.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+struct fake_vm {
+	bool is_suspended, is_stopped, refuses;
+	unsigned ndevices;
+};
+
+static bool fake_is_suspended(void *vm)
+{
+	return ((struct fake_vm *)vm)->is_suspended;
+}
+
+static void fake_stop(void *vm)
+{
+	((struct fake_vm *)vm)->is_stopped = true;
+}
+
+static int fake_suspend(void *vm, struct err *e)
+{
+	struct fake_vm *f = vm;
+
+	if (f->refuses)
+		return err_say(e, EIO, "no \"can\" do");
+	f->is_suspended = true;
+	return 0;
+}
+
+static int fake_resume(void *vm, struct err *e)
+{
+	(void)e;
+	((struct fake_vm *)vm)->is_suspended = false;
+	return 0;
+}
+
+static void fake_status(void *vm, struct control_status *ret)
+{
+	struct fake_vm *f = vm;
+
+	ret->state = f->is_suspended ? "suspended" : "running";
+	ret->nvcpus = 2;
+	ret->vcpu_exits[1] = 77;
+	ret->mem_bytes = 256 << 20;
+	ret->uptime_ms = 1234;
+	ret->ndevices = f->ndevices;
+	for (unsigned i = 0; i < f->ndevices; i++)
+		ret->devices[i] = (struct control_device){
+			.name = "block0", .type = "block", .state = "running", .pid = 42, .restarts = 3};
+}
+
+static const struct control_ops ops = {
+	.is_suspended = fake_is_suspended,
+	.stop = fake_stop,
+	.suspend = fake_suspend,
+	.resume = fake_resume,
+	.status = fake_status,
+};
+
+static char dir[] = "/tmp/control-test-XXXXXX";
+static char sock_path[64];
+static struct loop loop;
+static struct control control;
+static struct fake_vm vm;
+
+static int set_up_all(void **state)
+{
+	(void)state;
+	if (!mkdtemp(dir))
+		return -1;
+	snprintf(sock_path, sizeof(sock_path), "%s/vm.sock", dir);
+	return 0;
+}
+
+static int tear_down_all(void **state)
+{
+	(void)state;
+	return rmdir(dir);
+}
+
+static int set_up(void **state)
+{
+	struct err e;
+
+	(void)state;
+	vm = (struct fake_vm){0};
+	return loop_init(&loop) < 0 || control_init(&control, &loop, sock_path, &ops, &vm, &e) < 0;
+}
+
+static int tear_down(void **state)
+{
+	(void)state;
+	control_fini(&control);
+	loop_fini(&loop);
+	unlink(sock_path);
+	return 0;
+}
+
+static int dial(const char *path)
+{
+	struct sockaddr_un address = {.sun_family = AF_UNIX};
+	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+
+	snprintf(address.sun_path, sizeof(address.sun_path), "%s", path);
+	if (connect(fd, (struct sockaddr *)&address, sizeof(address)) == 0)
+		return fd;
+	close(fd);
+	return -errno;
+}
+
+/* Lets the loop do everything that is to be done. */
+static void settle(void)
+{
+	for (int i = 0; i < 50; i++)
+		assert_int_equal(loop_once(&loop, 0), 0);
+}
+
+static int client(void)
+{
+	int fd = dial(sock_path);
+
+	assert_true(fd >= 0);
+	settle();
+	return fd;
+}
+
+static void say(int fd, const char *text)
+{
+	assert_int_equal(write(fd, text, strlen(text)), (ssize_t)strlen(text));
+	settle();
+}
+
+/* Checks that exactly this has come. */
+static void hear(int fd, const char *expected)
+{
+	static char text[65536];
+	ssize_t n = read(fd, text, sizeof(text) - 1);
+
+	text[n > 0 ? n : 0] = '\0';
+	assert_string_equal(text, expected);
+}
+
+static bool has_hung_up(int fd)
+{
+	char c;
+
+	settle();
+	return read(fd, &c, 1) == 0;
+}
+
+static void commands_are_answered_in_order(void **state)
+{
+	int fd = client();
+
+	(void)state;
+	say(fd, "suspend\nresume\nhelp\n");
+
+	hear(fd, "{\"ok\":true}\n{\"ok\":true}\n"
+		 "{\"ok\":true,\"commands\":[\"stop\",\"suspend\",\"resume\",\"status\",\"help\"]}\n");
+	assert_false(vm.is_suspended);
+	close(fd);
+}
+
+static void status_tells_everything(void **state)
+{
+	char expected[512];
+	int fd = client();
+
+	(void)state;
+	vm.ndevices = 2;
+	say(fd, "status\n");
+
+	snprintf(expected, sizeof(expected),
+		 "{\"ok\":true,\"state\":\"running\",\"pid\":%d,\"uptime_ms\":1234,"
+		 "\"mem_bytes\":268435456,\"vcpus\":[{\"exits\":0},{\"exits\":77}],\"devices\":["
+		 "{\"name\":\"block0\",\"type\":\"block\",\"state\":\"running\",\"pid\":42,"
+		 "\"restarts\":3},"
+		 "{\"name\":\"block0\",\"type\":\"block\",\"state\":\"running\",\"pid\":42,"
+		 "\"restarts\":3}]}\n",
+		 (int)getpid());
+	hear(fd, expected);
+	close(fd);
+}
+
+static void stop_is_answered_at_once(void **state)
+{
+	int fd = client();
+
+	(void)state;
+	say(fd, "stop\r\n");
+
+	hear(fd, "{\"ok\":true}\n");
+	assert_true(vm.is_stopped);
+	close(fd);
+}
+
+static void state_decides_what_is_permitted(void **state)
+{
+	int fd = client();
+
+	(void)state;
+	say(fd, "resume\n");
+	hear(fd, "{\"ok\":false,\"error\":\"resume: the VM is running already\"}\n");
+	say(fd, "suspend\nsuspend\n");
+	hear(fd, "{\"ok\":true}\n"
+		 "{\"ok\":false,\"error\":\"suspend: the VM is suspended already\"}\n");
+	assert_true(vm.is_suspended);
+	close(fd);
+}
+
+static void failure_of_the_vm_is_passed_on(void **state)
+{
+	int fd = client();
+
+	(void)state;
+	vm.refuses = true;
+	say(fd, "suspend\n");
+	hear(fd, "{\"ok\":false,\"error\":\"suspend: no \\\"can\\\" do\"}\n");
+	close(fd);
+}
+
+static void nonsense_is_answered_and_the_connection_stays(void **state)
+{
+	static const char bytes[] = "\0\x01\xff status\n";
+	int fd = client();
+
+	(void)state;
+	say(fd, "reboot now\n");
+	hear(fd, "{\"ok\":false,\"error\":\"unknown command \\\"reboot\\\"; help lists them\"}\n");
+	say(fd, "stop force=yes\n");
+	hear(fd, "{\"ok\":false,\"error\":\"stop: unknown key \\\"force\\\": no keys are taken "
+		 "here\"}\n");
+	assert_int_equal(write(fd, bytes, sizeof(bytes) - 1), sizeof(bytes) - 1);
+	settle();
+	hear(fd, "{\"ok\":false,\"error\":\"unknown command \\\"?\\u0001\xff\\\"; help lists "
+		 "them\"}\n");
+	say(fd, "\n\r\nsuspend\n");
+	hear(fd, "{\"ok\":true}\n");
+	close(fd);
+}
+
+static void line_that_is_too_long_is_skipped(void **state)
+{
+	static char text[3 * CONTROL_LINE_MAX];
+	int fd = client();
+
+	(void)state;
+	memset(text, 'x', sizeof(text));
+	assert_int_equal(write(fd, text, sizeof(text)), sizeof(text));
+	settle();
+	hear(fd, "{\"ok\":false,\"error\":\"the line is longer than 4095 bytes\"}\n");
+	say(fd, "tail\nsuspend\n");
+	hear(fd, "{\"ok\":true}\n");
+	close(fd);
+}
+
+static void line_may_come_in_pieces(void **state)
+{
+	int fd = client();
+
+	(void)state;
+	say(fd, "sus");
+	say(fd, "pend");
+	assert_false(vm.is_suspended);
+	say(fd, "\n");
+	hear(fd, "{\"ok\":true}\n");
+	close(fd);
+}
+
+static void half_closed_client_still_gets_its_replies(void **state)
+{
+	int fd = client();
+
+	(void)state;
+	assert_int_equal(write(fd, "suspend\nresume\n", 15), 15);
+	shutdown(fd, SHUT_WR);
+	settle();
+	hear(fd, "{\"ok\":true}\n{\"ok\":true}\n");
+	assert_true(has_hung_up(fd));
+	close(fd);
+}
+
+static void client_that_does_not_read_holds_up_nobody(void **state)
+{
+	int slow = client(), quick = client();
+	ssize_t n;
+
+	(void)state;
+	vm.ndevices = CONTROL_DEVICES_MAX;
+	do {
+		n = write(slow, "status\nstatus\nstatus\nstatus\n", 28);
+		settle();
+	} while (n > 0);
+	assert_int_equal(errno, EAGAIN);
+
+	say(quick, "suspend\n");
+	hear(quick, "{\"ok\":true}\n");
+	assert_true(vm.is_suspended);
+	close(slow);
+	settle();
+	say(quick, "resume\n");
+	hear(quick, "{\"ok\":true}\n");
+	close(quick);
+}
+
+static void client_that_reads_late_gets_everything(void **state)
+{
+	enum { REQUESTS = 200 };
+	int slow = client();
+	size_t lines = 0;
+
+	(void)state;
+	vm.ndevices = CONTROL_DEVICES_MAX;
+	for (int i = 0; i < REQUESTS; i++)
+		say(slow, "status\n");
+	for (int i = 0; i < 100000 && lines < REQUESTS; i++) {
+		char text[4096];
+		ssize_t n = read(slow, text, sizeof(text));
+
+		for (ssize_t k = 0; k < n; k++)
+			lines += text[k] == '\n';
+		settle();
+	}
+	assert_int_equal(lines, REQUESTS);
+	close(slow);
+}
+
+static void one_client_too_many_drops_the_oldest(void **state)
+{
+	int fds[CONTROL_CLIENTS_MAX + 1];
+
+	(void)state;
+	for (size_t i = 0; i < CONTROL_CLIENTS_MAX; i++)
+		fds[i] = client();
+	say(fds[0], "suspend\n");
+	hear(fds[0], "{\"ok\":true}\n");
+
+	fds[CONTROL_CLIENTS_MAX] = client();
+
+	assert_true(has_hung_up(fds[1]));
+	say(fds[0], "resume\n");
+	hear(fds[0], "{\"ok\":true}\n");
+	say(fds[CONTROL_CLIENTS_MAX], "suspend\n");
+	hear(fds[CONTROL_CLIENTS_MAX], "{\"ok\":true}\n");
+	for (size_t i = 0; i <= CONTROL_CLIENTS_MAX; i++)
+		close(fds[i]);
+}
+
+static void clients_that_come_and_go_leave_nothing(void **state)
+{
+	(void)state;
+	for (int i = 0; i < 100; i++) {
+		int fd = client();
+
+		assert_int_equal(write(fd, "status\nsta", 10), 10);
+		close(fd);
+		settle();
+	}
+	for (size_t i = 0; i < CONTROL_CLIENTS_MAX; i++)
+		assert_int_equal(control.clients[i].watch.fd, -1);
+}
+
+static void running_vm_keeps_its_socket(void **state)
+{
+	static struct control second;
+	struct err e = {0};
+
+	(void)state;
+	assert_int_equal(control_init(&second, &loop, sock_path, &ops, &vm, &e), -EADDRINUSE);
+	assert_non_null(strstr(e.text, "a running VM listens there"));
+	control_fini(&second);
+	assert_int_equal(access(sock_path, F_OK), 0);
+}
+
+static void socket_is_removed_at_the_end(void **state)
+{
+	(void)state;
+	assert_string_equal(control_path(), sock_path);
+	control_fini(&control);
+	assert_int_equal(access(sock_path, F_OK), -1);
+	assert_string_equal(control_path(), "");
+	control_fini(&control);
+}
+
+static void file_that_took_our_place_is_left_alone(void **state)
+{
+	(void)state;
+	unlink(sock_path);
+	close(open(sock_path, O_CREAT | O_WRONLY | O_CLOEXEC, 0600));
+	control_unlink();
+	assert_int_equal(access(sock_path, F_OK), 0);
+}
+
+/* The tests below begin without a socket. */
+
+static int begin(const char *path, struct err *e)
+{
+	vm = (struct fake_vm){0};
+	assert_int_equal(loop_init(&loop), 0);
+	return control_init(&control, &loop, path, &ops, &vm, e);
+}
+
+/* Leaves a socket's file behind without anyone listening, as a killed VM does. */
+static void leave_stale_socket(void)
+{
+	struct sockaddr_un address = {.sun_family = AF_UNIX};
+	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+	snprintf(address.sun_path, sizeof(address.sun_path), "%s", sock_path);
+	assert_int_equal(bind(fd, (struct sockaddr *)&address, sizeof(address)), 0);
+	assert_int_equal(listen(fd, 1), 0);
+	close(fd);
+}
+
+static void stale_socket_is_replaced(void **state)
+{
+	struct err e = {0};
+	int fd;
+
+	(void)state;
+	leave_stale_socket();
+	assert_int_equal(begin(sock_path, &e), 0);
+	fd = client();
+	say(fd, "suspend\n");
+	hear(fd, "{\"ok\":true}\n");
+	close(fd);
+}
+
+static void other_file_is_not_replaced(void **state)
+{
+	struct err e = {0};
+
+	(void)state;
+	close(open(sock_path, O_CREAT | O_WRONLY | O_CLOEXEC, 0600));
+	assert_int_equal(begin(sock_path, &e), -EEXIST);
+	assert_non_null(strstr(e.text, "exists and is no socket"));
+	control_fini(&control);
+	assert_int_equal(access(sock_path, F_OK), 0);
+}
+
+static void directory_gets_a_socket_named_by_process(void **state)
+{
+	char expected[64];
+	struct err e = {0};
+
+	(void)state;
+	snprintf(expected, sizeof(expected), "%s/crosvm-%d.sock", dir, (int)getpid());
+	assert_int_equal(begin(dir, &e), 0);
+	assert_string_equal(control_path(), expected);
+	assert_int_equal(access(expected, F_OK), 0);
+	control_fini(&control);
+	assert_int_equal(access(expected, F_OK), -1);
+}
+
+static void path_that_cannot_be_is_refused(void **state)
+{
+	char path[256];
+	struct err e = {0};
+
+	(void)state;
+	snprintf(path, sizeof(path), "%s/no/vm.sock", dir);
+	assert_int_equal(begin(path, &e), -ENOENT);
+	assert_non_null(strstr(e.text, "/no: No such file or directory"));
+	tear_down(state);
+	snprintf(path, sizeof(path), "%s/no/", dir);
+	assert_int_equal(begin(path, &e), -ENOENT);
+	assert_non_null(strstr(e.text, "no such directory"));
+	tear_down(state);
+	memset(path, 'x', sizeof(path) - 1);
+	path[sizeof(path) - 1] = '\0';
+	assert_int_equal(begin(path, &e), -ENAMETOOLONG);
+}
+
+static void handler_of_a_crash_removes_the_socket(void **state)
+{
+	struct err e = {0};
+	int status;
+	pid_t child;
+
+	(void)state;
+	child = fork();
+	if (child == 0) {
+		if (begin(sock_path, &e) < 0 || chdir("/") < 0)
+			_exit(1);
+		control_unlink();
+		_exit(access(sock_path, F_OK) == 0 ? 2 : 0);
+	}
+	assert_int_equal(waitpid(child, &status, 0), child);
+	assert_int_equal(status, 0);
+	assert_int_equal(begin(sock_path, &e), 0);
+}
+
+#define TEST(name)	 cmocka_unit_test_setup_teardown(name, set_up, tear_down)
+#define START_TEST(name) cmocka_unit_test_teardown(name, tear_down)
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		TEST(commands_are_answered_in_order),
+		TEST(status_tells_everything),
+		TEST(stop_is_answered_at_once),
+		TEST(state_decides_what_is_permitted),
+		TEST(failure_of_the_vm_is_passed_on),
+		TEST(nonsense_is_answered_and_the_connection_stays),
+		TEST(line_that_is_too_long_is_skipped),
+		TEST(line_may_come_in_pieces),
+		TEST(half_closed_client_still_gets_its_replies),
+		TEST(client_that_does_not_read_holds_up_nobody),
+		TEST(client_that_reads_late_gets_everything),
+		TEST(one_client_too_many_drops_the_oldest),
+		TEST(clients_that_come_and_go_leave_nothing),
+		TEST(running_vm_keeps_its_socket),
+		TEST(socket_is_removed_at_the_end),
+		TEST(file_that_took_our_place_is_left_alone),
+		START_TEST(stale_socket_is_replaced),
+		START_TEST(other_file_is_not_replaced),
+		START_TEST(directory_gets_a_socket_named_by_process),
+		START_TEST(path_that_cannot_be_is_refused),
+		START_TEST(handler_of_a_crash_removes_the_socket),
+	};
+
+	return cmocka_run_group_tests(tests, set_up_all, tear_down_all);
+}
