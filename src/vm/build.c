@@ -74,34 +74,23 @@ static void quit_typed(void *context)
 	machine_end(context, EXIT_CODE_OK, "quit from the terminal");
 }
 
-static int serial_start(struct machine *m, const char *text, struct err *e)
-{
-	struct serial_config *config = &m->serial_configs[m->nserial_ports];
-	struct serial_port *port = &m->serial_ports[m->nserial_ports];
-	int r = 0;
-
-	*config = serial_config_default;
-	if (text)
-		r = opt_parse(serial_config_opts, config, text, e);
-	m->nserial_ports++;
-	if (r == 0)
-		r = serial_port_open(port, config, e);
-	if (r < 0)
-		return err_in(e, "--serial");
-	port->quit = quit_typed;
-	port->quit_context = m;
-	return serial_port_start(port, &m->chips.uarts[config->com - 1], &m->loop, e);
-}
-
 static int stage_serial(struct machine *m, struct err *e)
 {
-	int r = 0;
+	for (unsigned i = 0; i < m->config->nserial; i++) {
+		const struct serial_config *config = &m->config->serial[i];
+		struct serial_port *port = &m->serial_ports[i];
+		int r = serial_port_open(port, config, e);
 
-	if (m->config->nserial == 0)
-		return serial_start(m, NULL, e);
-	for (unsigned i = 0; i < m->config->nserial && r == 0; i++)
-		r = serial_start(m, m->config->serial[i], e);
-	return r;
+		if (r < 0)
+			return err_in(e, "--serial");
+		m->nserial_ports++;
+		port->quit = quit_typed;
+		port->quit_context = m;
+		r = serial_port_start(port, &m->chips.uarts[config->com - 1], &m->loop, e);
+		if (r < 0)
+			return r;
+	}
+	return 0;
 }
 
 static int open_input(const char *option, const char *path, int *ret_fd, struct err *e)
@@ -178,10 +167,8 @@ int machine_build(struct machine *m, const struct config *config, int *ret_code,
 void machine_fini(struct machine *m)
 {
 	cpus_fini(&m->cpus);
-	for (unsigned i = 0; i < m->nserial_ports; i++) {
+	for (unsigned i = 0; i < m->nserial_ports; i++)
 		serial_port_fini(&m->serial_ports[i]);
-		opt_fini(serial_config_opts, &m->serial_configs[i]);
-	}
 	chips_fini(&m->chips);
 	pci_bus_fini(&m->pci);
 	bus_fini(&m->ports);

@@ -36,7 +36,6 @@ struct machine {
 	struct pci_bus pci;
 	struct chip_events chip_events;
 	struct chips chips;
-	struct serial_config serial_configs[ARCH_SERIAL_PORTS];
 	struct serial_port serial_ports[ARCH_SERIAL_PORTS];
 	unsigned nserial_ports;
 	struct arch_platform platform;

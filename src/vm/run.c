@@ -47,8 +47,8 @@ static int signals_watch(struct machine *m, struct err *e)
 
 static bool uses_terminal(const struct machine *m)
 {
-	for (unsigned i = 0; i < m->nserial_ports; i++)
-		if (m->serial_configs[i].type == SERIAL_STDIO)
+	for (unsigned i = 0; i < m->config->nserial; i++)
+		if (m->config->serial[i].type == SERIAL_STDIO)
 			return true;
 	return false;
 }
