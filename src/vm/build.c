@@ -136,6 +136,13 @@ static int stage_cpus(struct machine *m, struct err *e)
 	return r;
 }
 
+static int stage_control(struct machine *m, struct err *e)
+{
+	if (!m->config->socket)
+		return 0;
+	return control_init(&m->control, &m->loop, m->config->socket, &machine_control_ops, m, e);
+}
+
 static const struct {
 	int (*build)(struct machine *m, struct err *e);
 	int exit_code;
@@ -144,7 +151,7 @@ static const struct {
 	{stage_memory, EXIT_CODE_HOST},	   {stage_platform, EXIT_CODE_HOST},
 	{stage_chips, EXIT_CODE_ERROR},	   {stage_serial, EXIT_CODE_BUILD},
 	{stage_kernel, EXIT_CODE_BUILD},   {stage_tables, EXIT_CODE_BUILD},
-	{stage_cpus, EXIT_CODE_HOST},
+	{stage_cpus, EXIT_CODE_HOST},	   {stage_control, EXIT_CODE_BUILD},
 };
 
 int machine_build(struct machine *m, const struct config *config, int *ret_code, struct err *e)
@@ -167,6 +174,7 @@ int machine_build(struct machine *m, const struct config *config, int *ret_code,
 void machine_fini(struct machine *m)
 {
 	cpus_fini(&m->cpus);
+	control_fini(&m->control);
 	for (unsigned i = 0; i < m->nserial_ports; i++)
 		serial_port_fini(&m->serial_ports[i]);
 	chips_fini(&m->chips);

@@ -19,6 +19,7 @@
 #include "kvm/vm.h"
 #include "mem/gmem.h"
 #include "vm/config.h"
+#include "vm/control.h"
 #include "vm/cpus.h"
 
 #include <pthread.h>
@@ -43,7 +44,9 @@ struct machine {
 	struct cpus cpus;
 	int signal_fd;
 	struct watch signals;
+	struct control control;
 	bool is_suspended;
+	uint64_t started_ns; /* CLOCK_MONOTONIC when the guest began to run */
 
 	pthread_mutex_t end_lock;
 	bool has_ended GUARDED_BY(end_lock);
@@ -68,3 +71,6 @@ void machine_end(struct machine *m, int exit_code, const char *format, ...) PRIN
 /* end.c: what vCPUs and chips call when the guest comes to an end of some kind. */
 extern const struct chip_events machine_chip_events;
 void machine_cpu_ended(void *machine, struct cpu *c, enum cpu_end end, const char *why);
+
+/* operate.c: what the control socket may ask of a struct machine. */
+extern const struct control_ops machine_control_ops;

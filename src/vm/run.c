@@ -61,9 +61,11 @@ static int start(struct machine *m, struct err *e)
 		r = terminal_take(STDIN_FILENO, e);
 	if (r == 0)
 		r = cpus_start(&m->cpus, e);
-	if (r == 0)
-		cpus_resume(&m->cpus);
-	return r;
+	if (r < 0)
+		return r;
+	m->started_ns = clock_ns();
+	cpus_resume(&m->cpus);
+	return 0;
 }
 
 /* What the guest still had to say, then why it ended. */

@@ -1,0 +1,56 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* operate.c - what the control socket asks of a running machine; on the main thread */
+#include "vm/exit_codes.h"
+#include "vm/machine.h"
+
+static bool is_suspended(void *vm)
+{
+	const struct machine *m = vm;
+
+	return m->is_suspended;
+}
+
+static void stop(void *vm)
+{
+	machine_end(vm, EXIT_CODE_OK, "stopped by command");
+}
+
+static int suspend_vm(void *vm, struct err *e)
+{
+	struct machine *m = vm;
+
+	(void)e;
+	cpus_pause(&m->cpus);
+	m->is_suspended = true;
+	return 0;
+}
+
+static int resume_vm(void *vm, struct err *e)
+{
+	struct machine *m = vm;
+
+	(void)e;
+	m->is_suspended = false;
+	cpus_resume(&m->cpus);
+	return 0;
+}
+
+static void status(void *vm, struct control_status *ret)
+{
+	struct machine *m = vm;
+
+	ret->state = m->is_suspended ? "suspended" : "running";
+	ret->mem_bytes = gmem_size(&m->gmem);
+	ret->uptime_ms = (clock_ns() - m->started_ns) / 1000000;
+	ret->nvcpus = m->cpus.count;
+	for (unsigned i = 0; i < m->cpus.count; i++)
+		ret->vcpu_exits[i] = __atomic_load_n(&m->cpus.cpu[i].exits, __ATOMIC_RELAXED);
+}
+
+const struct control_ops machine_control_ops = {
+	.is_suspended = is_suspended,
+	.stop = stop,
+	.suspend = suspend_vm,
+	.resume = resume_vm,
+	.status = status,
+};
