@@ -288,7 +288,7 @@ static void help_has_a_line_for_every_row(void **state)
 
 	assert_non_null(strstr(text, "  path=FILE               Disk image\n"));
 	assert_non_null(strstr(text, "  format=raw|qcow2        Format of the image\n"));
-	assert_non_null(strstr(text, "  queues=N                Number of queues (a number from 1 to 16)\n"));
+	assert_non_null(strstr(text, "  queues=N                Number of queues (1 to 16)\n"));
 }
 
 static void mdoc_has_an_item_for_every_row(void **state)
@@ -299,7 +299,7 @@ static void mdoc_has_an_item_for_every_row(void **state)
 	printed(print_mdoc, text, sizeof(text));
 
 	assert_non_null(strstr(text, ".It Cm ro\nRefuse writes.\n"));
-	assert_non_null(strstr(text, ".It Cm queues Ns = Ns Ar N\nNumber of queues (a number from 1 to 16).\n"));
+	assert_non_null(strstr(text, ".It Cm queues Ns = Ns Ar N\nNumber of queues (1 to 16).\n"));
 }
 
 int main(void)

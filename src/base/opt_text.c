@@ -35,14 +35,17 @@ static const char *value_name(const struct opt *row, char *buf, size_t n)
 	return used < n ? buf : "WORD";
 }
 
+/* " (1 to 16)"; nothing for a size without an upper limit. */
 static void print_range(const struct opt *row, FILE *out)
 {
 	char range[128];
+	const char *from;
 
-	if (row->kind != OPT_KIND_NUMBER && row->kind != OPT_KIND_SIZE)
+	if ((row->kind != OPT_KIND_NUMBER && row->kind != OPT_KIND_SIZE) || row->max == UINT64_MAX)
 		return;
 	opt_describe(row, range, sizeof(range));
-	fprintf(out, " (%s)", range);
+	from = strstr(range, " from ");
+	fprintf(out, " (%s)", from ? from + strlen(" from ") : range);
 }
 
 void opt_help(const struct opt *table, const char *prefix, FILE *out)

@@ -171,7 +171,7 @@ enum args_kind args_next(struct args *a, struct args_item *ret_item, struct err 
 void args_help(const struct arg *arg, FILE *out)
 {
 	char left[128];
-	const char *open = arg->keys ? "[=" : "=";
+	const char *open = arg->keys ? "[=" : " ";
 	int width;
 
 	snprintf(left, sizeof(left), "  %c%c%c --%s%s%s%s", arg->letter ? '-' : ' ',

@@ -190,7 +190,9 @@ int control_init(struct control *c, struct loop *l, const char *path, const stru
 {
 	int r;
 
-	*c = (struct control){.loop = l, .ops = ops, .vm = vm};
+	c->loop = l; /* field by field: the buffers stay untouched, and cost no memory */
+	c->ops = ops;
+	c->vm = vm;
 	c->watch = (struct watch){.fd = -1, .ready = accept_ready};
 	for (size_t i = 0; i < CONTROL_CLIENTS_MAX; i++)
 		c->clients[i].watch.fd = -1;

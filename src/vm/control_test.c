@@ -99,6 +99,7 @@ static int set_up(void **state)
 
 	(void)state;
 	vm = (struct fake_vm){0};
+	memset(&control, 0, sizeof(control));
 	return loop_init(&loop) < 0 || control_init(&control, &loop, sock_path, &ops, &vm, &e) < 0;
 }
 
@@ -411,6 +412,7 @@ static void file_that_took_our_place_is_left_alone(void **state)
 static int begin(const char *path, struct err *e)
 {
 	vm = (struct fake_vm){0};
+	memset(&control, 0, sizeof(control));
 	assert_int_equal(loop_init(&loop), 0);
 	return control_init(&control, &loop, path, &ops, &vm, e);
 }

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* main.c - subcommands, nothing else */
 #include "base/log.h"
+#include "vm/command.h"
 #include "vm/config.h"
 #include "vm/exit_codes.h"
 #include "vm/machine.h"
@@ -54,6 +55,12 @@ static const struct {
 	const char *summary;
 } commands[] = {
 	{"run", command_run, "Boots a virtual machine"},
+	{"stop", command_stop, "Ends virtual machines"},
+	{"suspend", command_suspend, "Stops the vCPUs of virtual machines"},
+	{"resume", command_resume, "Lets the vCPUs of virtual machines go on"},
+	{"status", command_status, "Tells how virtual machines are"},
+	{"devices", command_devices, "Lists the types of devices built in"},
+	{"version", command_version, "Prints the version"},
 };
 
 static void usage(FILE *out)

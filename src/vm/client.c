@@ -1,0 +1,121 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* client.c - one request to the control socket of a VM */
+#include "vm/client.h"
+
+#include "base/fd.h"
+
+#include <errno.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+static const char *remedy(int errnum)
+{
+	switch (errnum) {
+	case ENOENT:
+		return "; a VM makes it when run with -s";
+	case ECONNREFUSED:
+		return "; no VM listens there any more";
+	case EACCES:
+		return "; only the user who runs the VM may";
+	default:
+		return "";
+	}
+}
+
+static int dial(const char *path, struct err *e)
+{
+	auto_fd fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	struct sockaddr_un address = {.sun_family = AF_UNIX};
+	int r;
+
+	if (fd < 0)
+		return err_set(e, errno, "cannot make a socket");
+	if (strlen(path) >= sizeof(address.sun_path))
+		return err_say(e, ENAMETOOLONG, "too long for the path of a socket");
+	strcpy(address.sun_path, path);
+	r = fd_timeout_set(fd, CLIENT_TIMEOUT_MS);
+	if (r < 0)
+		return err_set(e, -r, "cannot set a time limit");
+	if (connect(fd, (struct sockaddr *)&address, sizeof(address)) < 0)
+		return err_say(e, errno, "%s%s", strerror(errno), remedy(errno));
+	return fd_take(&fd);
+}
+
+/* One line without its newline; -errno, -ENODATA when there is none. */
+static int read_line(int fd, char *buf, size_t room)
+{
+	size_t used = 0;
+
+	while (used < room) {
+		ssize_t r = recv(fd, buf + used, room - used, 0);
+		char *end;
+
+		if (r < 0 && errno == EINTR)
+			continue;
+		if (r < 0)
+			return -errno;
+		if (r == 0)
+			return -ENODATA;
+		end = memchr(buf + used, '\n', (size_t)r);
+		used += (size_t)r;
+		if (!end)
+			continue;
+		*end = '\0';
+		return 0;
+	}
+	return -EMSGSIZE;
+}
+
+static void take_verdict(void *context, const char *path, const char *value)
+{
+	struct client_reply *reply = context;
+
+	if (strcmp(path, "ok") == 0)
+		reply->is_ok = strcmp(value, "true") == 0;
+	else if (strcmp(path, "error") == 0)
+		strcpy(reply->error, value);
+}
+
+static int read_failed(int errnum, struct err *e)
+{
+	if (errnum == EAGAIN)
+		return err_say(e, ETIMEDOUT, "no answer within %d s", CLIENT_TIMEOUT_MS / 1000);
+	if (errnum == ENODATA)
+		return err_say(e, EPIPE, "hung up without an answer");
+	if (errnum == EMSGSIZE)
+		return err_say(e, EPROTO, "the answer is too long; is this a VM's control socket?");
+	return err_set(e, errnum, "cannot read the answer");
+}
+
+static void wait_for_hangup(int fd)
+{
+	char c;
+
+	while (recv(fd, &c, 1, 0) > 0) {
+		/* it has nothing more to say that matters */
+	}
+}
+
+int client_ask(const char *path, const char *line, bool wait_for_end,
+	       struct client_reply *ret_reply, struct err *e)
+{
+	auto_fd fd = dial(path, e);
+	int r;
+
+	ret_reply->is_ok = false;
+	strcpy(ret_reply->error, "no reason given");
+	if (fd < 0)
+		return fd;
+	r = fd_send(fd, line, strlen(line), NULL, 0);
+	if (r < 0)
+		return err_set(e, -r, "cannot send");
+	r = read_line(fd, ret_reply->text, sizeof(ret_reply->text));
+	if (r < 0)
+		return read_failed(-r, e);
+	if (json_read(ret_reply->text, take_verdict, ret_reply) < 0)
+		return err_say(e, EPROTO, "the answer is not JSON; is this a VM's control socket?");
+	if (ret_reply->is_ok && wait_for_end)
+		wait_for_hangup(fd);
+	return 0;
+}

@@ -1,0 +1,23 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * command.h - subcommands other than run
+ *
+ * Each takes the words behind its name, prints, and returns an enum exit_code.
+ */
+#pragma once
+
+/* Clients of the control socket: crosvm stop [--json] SOCKET... and so on. */
+int command_stop(int argc, char **argv);
+int command_suspend(int argc, char **argv);
+int command_resume(int argc, char **argv);
+int command_status(int argc, char **argv);
+
+/* What the host has and lacks. */
+int command_check(int argc, char **argv);
+
+/* Device types built in; version of the program. */
+int command_devices(int argc, char **argv);
+int command_version(int argc, char **argv);
+
+/* Not for people: parts of manual and completion, printed while building. */
+int command_generate(int argc, char **argv);
