@@ -13,6 +13,7 @@ enum { LINE_MAX_BYTES = 1200 };
 
 static enum log_level level_shown = LOG_LEVEL_INFO;
 static const char *process_name;
+static _Thread_local const char *thread_name;
 
 void log_level_set(enum log_level level)
 {
@@ -22,6 +23,11 @@ void log_level_set(enum log_level level)
 void log_name_set(const char *name)
 {
 	process_name = name;
+}
+
+void log_thread_name_set(const char *name)
+{
+	thread_name = name;
 }
 
 /* Control characters from outside must not reach a terminal. */
@@ -36,14 +42,15 @@ static PRINTF(3, 0) void write_line(enum log_level level, const char *suffix, co
 				    va_list args)
 {
 	static const char *const words[] = {"", "warning: ", "", "debug: "};
+	const char *name = thread_name ? thread_name : process_name;
 	char line[LINE_MAX_BYTES];
 	int saved_errno = errno;
 	size_t used;
 
 	if (level > level_shown)
 		return;
-	snprintf(line, sizeof(line), "crosvm: %s%s%s", process_name ? process_name : "",
-		 process_name ? ": " : "", words[level]);
+	snprintf(line, sizeof(line), "crosvm: %s%s%s", name ? name : "", name ? ": " : "",
+		 words[level]);
 	used = strlen(line);
 	vsnprintf(line + used, sizeof(line) - used - 1, format, args);
 	used = strlen(line);

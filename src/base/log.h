@@ -19,6 +19,9 @@ void log_level_set(enum log_level level);
 /* The name of this process in every line, such as "block0"; kept, not copied.  NULL for none. */
 void log_name_set(const char *name);
 
+/* The same for lines of the calling thread only; kept, not copied. */
+void log_thread_name_set(const char *name);
+
 void log_error(const char *format, ...) PRINTF(1, 2);
 void log_warn(const char *format, ...) PRINTF(1, 2);
 void log_info(const char *format, ...) PRINTF(1, 2);

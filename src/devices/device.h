@@ -30,12 +30,14 @@ struct device_type {
 	const char *summary; /* one line */
 	uint16_t virtio_id;  /* virtio 1.2, section 5 */
 	uint16_t nqueues;    /* most queues; open() may set d->nqueues lower */
-	uint16_t queue_size; /* largest, a power of two; 0: 256 */
-	uint64_t features;   /* device-specific and ring features offered besides VERSION_1 */
+	uint16_t queue_size; /* largest, a power of two; 0: DEVICE_QUEUE_SIZE */
+	uint64_t features;   /* the device's own; those of rings and VERSION_1 are added */
 	size_t size;	     /* of the struct that begins with struct device */
-	size_t config_size;  /* bytes of device-specific configuration space */
+	size_t config_size;  /* bytes of device-specific configuration space, at most 256 */
 	const struct opt *opts;	  /* set fields of that struct; NULL: takes none */
 	const struct call *calls; /* system calls beyond the common set; NULL: none */
+	bool writes_files;	  /* regular files may grow; else the jail forbids it */
+	unsigned fds;		  /* most that it holds open besides those of the front end */
 
 	/* Defaults of the options, before parsing. Optional. */
 	void (*defaults)(struct device *d);
@@ -49,24 +51,38 @@ struct device_type {
 	 */
 	int (*prepare)(struct device *d, struct err *e);
 
-	/* The driver put buffers into queue q. */
+	/*
+	 * Between start and stop: the driver put buffers into queue q, or the queue became live (so
+	 * what lies in it already is seen too).  Pop until empty, or go on by yourself.
+	 */
 	void (*kick)(struct device *d, unsigned q);
 
-	/* Features are agreed and queues live. Optional; failure breaks the device until reset. */
+	/* Features are agreed, queues live. Optional; failure breaks all queues until reset. */
 	int (*start)(struct device *d, struct err *e);
 
-	/* Finish or drop every request now; queues are no longer touched afterwards. Optional. */
+	/*
+	 * Finish what is in flight or drop it: queues and guest memory are no longer touched
+	 * afterwards.  Chains that were popped and not pushed will be popped again when a queue that
+	 * was only paused goes on, in-order devices only; out-of-order devices push all.  Optional.
+	 */
 	void (*stop)(struct device *d);
+
+	/* Optional. */
 	void (*close)(struct device *d);
 
-	/* Fills the whole configuration space, config_size bytes. */
+	/* Fills the whole configuration space, config_size bytes; zeroed before. */
 	void (*config)(struct device *d, void *out);
 
 	/* The driver wrote n bytes at offset at; the range lies inside config_size. Optional. */
 	void (*config_set)(struct device *d, size_t at, const void *in, size_t n);
 };
 
-enum { DEVICE_QUEUES_MAX = 32 };
+enum {
+	DEVICE_QUEUES_MAX = 32,
+	DEVICE_QUEUE_SIZE = 256,
+};
+
+struct session;
 
 struct device {
 	const struct device_type *type;
@@ -78,9 +94,10 @@ struct device {
 	uint64_t features;	  /* offered */
 	uint64_t acked;		  /* agreed with the driver; valid from start on */
 	bool started;
+	struct session *session;  /* private to session.c */
 };
 
-/* serve.c: tells the driver that the configuration space changed. */
+/* Tells the driver that the configuration space changed; from the loop's thread. */
 void device_config_changed(struct device *d);
 
 /* The table of all devices built in, ended by NULL; device.c. */

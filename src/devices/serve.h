@@ -12,9 +12,10 @@
  *	crosvm device TYPE --socket PATH key=value,...		listens; one front end after the other
  *	crosvm device TYPE --fd N key=value,...			N is a connected socket
  *
- * Exit codes: 0 the front end closed the connection (or SIGTERM), 1 the device could not be opened or
- * jailed, 2 the command line was wrong.  A device process ends when its front end has gone, unless it
- * listens.
+ * Further options: --policy FILE (a policy instead of the built-in list), --disable-jail, --help.
+ *
+ * Exit codes: 0 the front end closed the connection, 1 the device could not be opened or jailed, 2 the
+ * command line was wrong.  A device process ends when its front end has gone, unless it listens.
  */
 #pragma once
 
@@ -33,9 +34,18 @@ enum {
 /* `crosvm device ...`; argv[0] is "device". Returns the exit code; prints its own messages. */
 int device_main(int argc, char **argv);
 
+struct call;
+struct device_type;
+
+/*
+ * What a process of that type may call beyond seccomp_common: its own list and that of the harness,
+ * in one array that ends as usual.  Static; the next call overwrites it.
+ */
+const struct call *device_calls(const struct device_type *type);
+
 /*
  * The same in a thread of this process, without a jail: opens the device (messages through e) and
- * serves.  Takes both sockets on success; control_sock may be -1.  name is kept, not copied.
+ * serves.  Takes both sockets, also when it fails; control_sock may be -1.  name is kept, not copied.
  */
 int device_thread_start_take(const char *type, const char *name, const char *options, int sock,
 			     int control_sock, struct device_thread **ret_thread,

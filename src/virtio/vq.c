@@ -81,7 +81,6 @@ static int session_begin(struct vq *q, const struct vq_setup *s, const char **re
 	q->near = &s->gmem->regions[0];
 	q->log = s->log;
 	q->call_fd = s->call_fd;
-	q->call_is_forced = true;
 	if (!(q->is_packed ? packed_start(q, s->base, ret_why) : split_start(q, s->base, ret_why)))
 		return -EINVAL;
 	q->started = true;

@@ -162,6 +162,7 @@ static bool log_start(struct vq *q)
 	if (log->version != PACKED_LOG_VERSION || log->desc_num != q->size)
 		return false;
 	log_settle(q);
+	q->call_is_forced = true;
 	return log_collect(q);
 }
 

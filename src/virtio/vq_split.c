@@ -107,6 +107,7 @@ static bool log_start(struct vq *q)
 	if (log->version != SPLIT_LOG_VERSION || log->desc_num != q->size || !log_settle(q, used))
 		return false;
 	log_collect(q);
+	q->call_is_forced = true;
 	q->used_at = used;
 	q->avail_at = (uint16_t)(used + q->replay_end); /* S1 */
 	return true;

@@ -1,0 +1,545 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * serve.c - runs a device: open, jail, serve
+ *
+ * The process reads its command line, opens the device's files and its own sockets, jails itself, and
+ * only then reads the first byte from the front end.  The thread of --disable-sandbox is the same
+ * without the jail.
+ */
+#include "devices/serve.h"
+
+#include "base/fd.h"
+#include "base/log.h"
+#include "devices/session.h"
+#include "jail/jail.h"
+#include "jail/spawn.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+enum { EXIT_USAGE = 2, CONTROL_PACKET_MAX = 4096 };
+
+/* A device with the sockets it is served on. */
+struct server {
+	struct device *d;
+	struct loop loop;
+	struct session session;
+	bool is_open, in_session;
+	int listen_fd, control_sock; /* owned; -1 for none */
+	struct watch listen_watch, control_watch;
+};
+
+/* ---- devices ---- */
+
+static void device_free(struct device *d)
+{
+	if (d->type->opts)
+		opt_fini(d->type->opts, d);
+	free(d->queues);
+	free(d);
+}
+
+static int device_parse(struct device *d, const char *const *options, struct err *e)
+{
+	static const struct opt none[] = {OPT_END};
+	int r;
+
+	for (; *options; options++) {
+		r = opt_parse(d->type->opts ? d->type->opts : none, d, *options, e);
+		if (r < 0)
+			return r;
+	}
+	return 0;
+}
+
+/* Options is a list that ends with NULL. The device is not open yet. */
+static struct device *device_new(const struct device_type *type, const char *name,
+				 const char *const *options, struct err *e)
+{
+	struct device *d = calloc(1, type->size);
+
+	if (d) {
+		d->type = type;
+		d->name = name;
+		d->nqueues = type->nqueues;
+		d->features = type->features;
+		d->queues = calloc(type->nqueues, sizeof(struct vq));
+	}
+	if (!d || !d->queues) {
+		err_set(e, ENOMEM, "cannot make device %s", name);
+		free(d);
+		return NULL;
+	}
+	if (type->defaults)
+		type->defaults(d);
+	if (device_parse(d, options, e) == 0)
+		return d;
+	device_free(d);
+	return NULL;
+}
+
+static int device_open(struct device *d, struct err *e)
+{
+	return d->type->open ? d->type->open(d, e) : 0;
+}
+
+static int device_prepare(void *device, struct err *e)
+{
+	struct device *d = device;
+
+	return d->type->prepare ? d->type->prepare(d, e) : 0;
+}
+
+/* ---- control socket ---- */
+
+/* One packet is one command; what is not known is answered with an error. */
+static void control_answer(struct server *s, const char *command)
+{
+	char reply[512];
+	const struct device *d = s->d;
+	unsigned live = 0, broken = 0;
+
+	for (unsigned i = 0; i < d->nqueues; i++) {
+		live += d->queues[i].started;
+		broken += d->queues[i].broken != NULL;
+	}
+	if (strcmp(command, "status") == 0)
+		snprintf(reply, sizeof(reply),
+			 "{\"ok\":true,\"type\":\"%s\",\"started\":%s,\"queues\":%u,\"live\":%u,"
+			 "\"broken\":%u}",
+			 d->type->name, d->started ? "true" : "false", d->nqueues, live, broken);
+	else
+		snprintf(reply, sizeof(reply), "{\"ok\":false,\"error\":\"unknown command\"}");
+	if (fd_send(s->control_sock, reply, strlen(reply), NULL, 0) < 0)
+		log_debug("control socket: answer not sent");
+}
+
+static void control_ready(struct watch *w, uint32_t events UNUSED)
+{
+	struct server *s = container_of(w, struct server, control_watch);
+	char command[CONTROL_PACKET_MAX + 1];
+	size_t nfds;
+	ssize_t n = fd_recv(w->fd, command, CONTROL_PACKET_MAX, NULL, 0, &nfds);
+
+	if (n == -EAGAIN)
+		return;
+	if (n <= 0) {
+		loop_remove(&s->loop, w);
+		return;
+	}
+	command[n] = '\0';
+	control_answer(s, command);
+}
+
+/* ---- serving ---- */
+
+static void session_over(struct session *session)
+{
+	struct server *s = session->owner;
+
+	s->in_session = false;
+	if (s->listen_fd < 0 || loop_add(&s->loop, &s->listen_watch, EPOLLIN) < 0)
+		loop_stop(&s->loop);
+}
+
+static int server_session_take(struct server *s, int sock)
+{
+	int r;
+
+	s->session.on_end = session_over;
+	s->session.owner = s;
+	r = session_start_take(&s->session, s->d, &s->loop, sock);
+	s->in_session = r == 0;
+	return r;
+}
+
+static void listen_ready(struct watch *w, uint32_t events UNUSED)
+{
+	struct server *s = container_of(w, struct server, listen_watch);
+	auto_fd sock = accept4(w->fd, NULL, NULL, SOCK_CLOEXEC);
+
+	if (sock < 0 || server_session_take(s, sock) < 0)
+		return;
+	sock = -1;
+	loop_remove(&s->loop, w); /* the next one waits */
+}
+
+static int control_start(struct server *s)
+{
+	if (s->control_sock < 0)
+		return 0;
+	if (fcntl(s->control_sock, F_SETFL, O_NONBLOCK) < 0)
+		return -errno;
+	s->control_watch = (struct watch){.fd = s->control_sock, .ready = control_ready};
+	return loop_add(&s->loop, &s->control_watch, EPOLLIN);
+}
+
+static int listen_start(struct server *s)
+{
+	if (s->listen_fd < 0)
+		return 0;
+	s->listen_watch = (struct watch){.fd = s->listen_fd, .ready = listen_ready};
+	return loop_add(&s->loop, &s->listen_watch, EPOLLIN);
+}
+
+static void server_fini(struct server *s)
+{
+	if (s->in_session)
+		session_fini(&s->session);
+	if (s->is_open && s->d->type->close)
+		s->d->type->close(s->d);
+	device_free(s->d);
+	s->d = NULL;
+	fd_close(&s->listen_fd);
+	fd_close(&s->control_sock);
+	loop_fini(&s->loop);
+}
+
+/*
+ * Opens the device and waits for its sockets, which it takes, as it takes d; nothing is read from them
+ * before the loop runs.
+ */
+static int server_init_take(struct server *s, struct device *d, int sock, int listen_fd,
+			    int control_sock, struct err *e)
+{
+	auto_fd session_sock = sock;
+	int r = loop_init(&s->loop);
+
+	s->d = d;
+	s->listen_fd = listen_fd;
+	s->control_sock = control_sock;
+	d->loop = &s->loop;
+	if (r == 0)
+		r = listen_start(s);
+	if (r == 0)
+		r = control_start(s);
+	s->is_open = r == 0;
+	r = r < 0 ? err_set(e, -r, "cannot wait for its sockets") : device_open(d, e);
+	if (r == 0 && sock >= 0) {
+		r = server_session_take(s, sock);
+		if (r == 0)
+			session_sock = -1;
+		else
+			err_set(e, -r, "cannot serve its socket");
+	}
+	if (r < 0)
+		server_fini(s);
+	return r;
+}
+
+/* ---- the process ---- */
+
+struct arguments {
+	const struct device_type *type;
+	const char *name, *socket_path, *policy_path;
+	int fd;
+	bool spawned, disable_jail, help;
+	const char *options[64]; /* ends with NULL */
+};
+
+static const struct call listen_calls[] = {CALL(accept4), CALL_END};
+
+const struct call *device_calls(const struct device_type *type)
+{
+	static struct call all[128];
+	const struct call *lists[] = {session_calls, listen_calls, type->calls};
+	size_t n = 0;
+
+	for (size_t i = 0; i < ARRAY_LEN(lists); i++)
+		for (const struct call *c = lists[i]; c && c->name && n < ARRAY_LEN(all) - 1; c++)
+			all[n++] = *c;
+	all[n] = (struct call)CALL_END;
+	return all;
+}
+
+static int enter_jail(const struct arguments *a, struct device *d, struct err *e)
+{
+	enum { OWN_FDS = 16 };
+	struct jail_config config = {
+		.name = a->name,
+		.calls = device_calls(a->type),
+		.policy_path = a->policy_path,
+		.ns = a->spawned ? &jail_ns_spawned : NULL,
+		.report_fd = a->spawned ? SPAWN_FD_REPORT : -1,
+		.max_fds = SPAWN_FD_NET_NS + 1 + OWN_FDS + VU_FDS_MAX + GMEM_REGIONS_MAX +
+			   3 * d->nqueues + a->type->fds,
+		.writes_files = a->type->writes_files,
+		.before_filter = device_prepare,
+		.context = d,
+	};
+
+	if (a->disable_jail)
+		return device_prepare(d, e);
+	return jail_enter(&config, e);
+}
+
+/* A socket file that nobody listens on is left over from a process that died. */
+static void remove_stale(const struct sockaddr_un *address)
+{
+	auto_fd fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+	if (fd >= 0 && connect(fd, (const struct sockaddr *)address, sizeof(*address)) < 0 &&
+	    errno == ECONNREFUSED)
+		unlink(address->sun_path);
+}
+
+static int listen_at(const char *path, int *ret_fd, struct err *e)
+{
+	struct sockaddr_un address = {.sun_family = AF_UNIX};
+	auto_fd fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	size_t n = strlen(path);
+
+	if (n >= sizeof(address.sun_path))
+		return err_say(e, ENAMETOOLONG, "%s: longer than a socket's path can be (%zu bytes)",
+			       path, sizeof(address.sun_path) - 1);
+	memcpy(address.sun_path, path, n + 1);
+	remove_stale(&address);
+	if (fd < 0 || bind(fd, (struct sockaddr *)&address, sizeof(address)) < 0 || listen(fd, 1) < 0)
+		return err_set(e, errno, "cannot listen at %s", path);
+	*ret_fd = fd_take(&fd);
+	return 0;
+}
+
+static int sockets_open(const struct arguments *a, int *ret_sock, int *ret_listen, int *ret_control,
+			struct err *e)
+{
+	*ret_sock = *ret_listen = *ret_control = -1;
+	if (a->socket_path)
+		return listen_at(a->socket_path, ret_listen, e);
+	*ret_sock = a->spawned ? DEVICE_FD_VHOST_USER : a->fd;
+	if (a->spawned)
+		*ret_control = DEVICE_FD_CONTROL;
+	if (fcntl(*ret_sock, F_SETFD, FD_CLOEXEC) < 0)
+		return err_set(e, errno, "descriptor %d", *ret_sock);
+	return 0;
+}
+
+static int process_run(const struct arguments *a, struct err *e)
+{
+	static struct server server;
+	int sock, listen_fd, control_sock, r;
+	struct device *d = device_new(a->type, a->name, a->options, e);
+
+	if (!d)
+		return -EINVAL;
+	r = sockets_open(a, &sock, &listen_fd, &control_sock, e);
+	if (r < 0)
+		return r;
+	r = server_init_take(&server, d, sock, listen_fd, control_sock, e);
+	if (r == 0)
+		r = enter_jail(a, d, e);
+	if (r < 0)
+		return r; /* the process ends: nothing needs to be given back */
+	r = loop_run(&server.loop);
+	if (r < 0)
+		return err_set(e, -r, "cannot wait for events");
+	server_fini(&server);
+	return 0;
+}
+
+/* ---- command line ---- */
+
+static void usage(FILE *out, const struct device_type *type)
+{
+	fprintf(out, "usage: crosvm device TYPE (--socket PATH | --fd N) [--name NAME]\n"
+		     "                     [--policy FILE] [--disable-jail] [KEY=VALUE,...]\n\n");
+	if (type) {
+		fprintf(out, "%s: %s\n", type->name, type->summary);
+		if (type->opts)
+			opt_help(type->opts, "  ", out);
+		return;
+	}
+	fprintf(out, "TYPE is one of:\n");
+	for (const struct device_type *const *t = device_types; *t; t++)
+		fprintf(out, "  %-10s %s\n", (*t)->name, (*t)->summary);
+}
+
+static int parse_fd(const char *text, int *ret, struct err *e)
+{
+	uint64_t number;
+
+	if (opt_number(text, &number) < 0 || number > INT32_MAX)
+		return err_say(e, EINVAL, "--fd %s: not a number of a descriptor", text);
+	*ret = (int)number;
+	return 0;
+}
+
+/* One word that begins with "--"; *at is moved over its value. */
+static int parse_switch(struct arguments *a, char **argv, int *at, struct err *e)
+{
+	const struct {
+		const char *word;
+		const char **text;
+		bool *flag;
+	} rows[] = {
+		{"--name", &a->name, NULL},
+		{"--socket", &a->socket_path, NULL},
+		{"--policy", &a->policy_path, NULL},
+		{"--spawned", NULL, &a->spawned},
+		{"--disable-jail", NULL, &a->disable_jail},
+		{"--help", NULL, &a->help},
+	};
+	const char *word = argv[*at], *value = argv[*at + 1];
+
+	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+		if (strcmp(word, rows[i].word) != 0)
+			continue;
+		if (rows[i].flag) {
+			*rows[i].flag = true;
+			return 0;
+		}
+		if (!value)
+			return err_say(e, EINVAL, "%s needs a value", word);
+		*rows[i].text = value;
+		++*at;
+		return 0;
+	}
+	if (strcmp(word, "--fd") != 0 || !value)
+		return err_say(e, EINVAL, "%s: no such option; see crosvm device --help", word);
+	++*at;
+	return parse_fd(value, &a->fd, e);
+}
+
+static int parse_arguments(struct arguments *a, int argc, char **argv, struct err *e)
+{
+	size_t noptions = 0;
+
+	for (int i = 1; i < argc; i++) {
+		int r = 0;
+
+		if (strncmp(argv[i], "--", 2) == 0)
+			r = parse_switch(a, argv, &i, e);
+		else if (!a->type)
+			a->type = device_type_find(argv[i]);
+		else if (noptions < ARRAY_LEN(a->options) - 1)
+			a->options[noptions++] = argv[i];
+		if (r == 0 && !a->type && strncmp(argv[i], "--", 2) != 0 && !a->help)
+			r = err_say(e, EINVAL, "%s: no such device, or not built in", argv[i]);
+		if (r < 0)
+			return r;
+	}
+	if (a->help)
+		return 0;
+	if (!a->type)
+		return err_say(e, EINVAL, "which device? see crosvm device --help");
+	if (!a->name)
+		a->name = a->type->name;
+	if ((a->socket_path != NULL) + (a->fd >= 0) + a->spawned != 1)
+		return err_say(e, EINVAL, "one of --socket PATH and --fd N is needed");
+	return 0;
+}
+
+int device_main(int argc, char **argv)
+{
+	struct arguments a = {.fd = -1};
+	struct err e = {0};
+
+	if (parse_arguments(&a, argc, argv, &e) < 0) {
+		log_error("device: %s", e.text);
+		return EXIT_USAGE;
+	}
+	if (a.help) {
+		usage(stdout, a.type);
+		return EXIT_SUCCESS;
+	}
+	log_name_set(a.name);
+	if (process_run(&a, &e) < 0) {
+		log_error("%s", e.text);
+		return EXIT_FAILURE;
+	}
+	return EXIT_SUCCESS;
+}
+
+/* ---- the thread ---- */
+
+struct device_thread {
+	struct server server;
+	pthread_t thread;
+	const char *name;
+	int end_fd;
+};
+
+static void *thread_run(void *argument)
+{
+	struct device_thread *t = argument;
+	struct err e = {0};
+	int r;
+
+	log_thread_name_set(t->name);
+	r = device_prepare(t->server.d, &e);
+	if (r == 0)
+		r = loop_run(&t->server.loop);
+	if (r < 0)
+		log_error("%s", e.code ? e.text : strerror(-r));
+	fd_signal(t->end_fd);
+	return NULL;
+}
+
+static int thread_start_take(struct device_thread *t, struct device *d, int sock, int control_sock,
+			     struct err *e)
+{
+	int r = server_init_take(&t->server, d, sock, -1, control_sock, e);
+
+	if (r < 0)
+		return r;
+	t->end_fd = fd_eventfd();
+	r = t->end_fd < 0 ? t->end_fd : -pthread_create(&t->thread, NULL, thread_run, t);
+	if (r == 0)
+		return 0;
+	fd_close(&t->end_fd);
+	server_fini(&t->server);
+	return err_set(e, -r, "cannot start a thread");
+}
+
+int device_thread_start_take(const char *type_name, const char *name, const char *options, int sock,
+			     int control_sock, struct device_thread **ret_thread, struct err *e)
+{
+	const struct device_type *type = device_type_find(type_name);
+	struct device_thread *t = calloc(1, sizeof(*t));
+	const char *list[] = {options, NULL};
+	struct device *d = NULL;
+	int r;
+
+	if (!type)
+		err_say(e, EINVAL, "%s: no such device, or not built in", type_name);
+	else if (!t)
+		err_set(e, ENOMEM, "cannot make device %s", name);
+	else
+		d = device_new(type, name, list, e);
+	if (!d) {
+		free(t);
+		fd_close(&sock);
+		fd_close(&control_sock);
+		return -e->code;
+	}
+	t->name = name;
+	r = thread_start_take(t, d, sock, control_sock, e);
+	if (r < 0)
+		free(t);
+	else
+		*ret_thread = t;
+	return r;
+}
+
+void device_thread_stop(struct device_thread *t)
+{
+	if (!t)
+		return;
+	loop_stop(&t->server.loop);
+	pthread_join(t->thread, NULL);
+	server_fini(&t->server);
+	fd_close(&t->end_fd);
+	free(t);
+}
+
+int device_thread_end_fd(const struct device_thread *t)
+{
+	return t->end_fd;
+}
