@@ -59,6 +59,7 @@ static const struct {
 	{"suspend", command_suspend, "Stops the vCPUs of virtual machines"},
 	{"resume", command_resume, "Lets the vCPUs of virtual machines go on"},
 	{"status", command_status, "Tells how virtual machines are"},
+	{"check", command_check, "Tells what this host has and lacks"},
 	{"devices", command_devices, "Lists the types of devices built in"},
 	{"version", command_version, "Prints the version"},
 };
