@@ -119,11 +119,7 @@ static const struct call block_calls[] = {
 	CALL(pwritev2),
 	CALL(fdatasync),
 	CALL(fallocate),
-	CALL(futex),
-	CALL(poll),
-	CALL(ppoll),
 	CALL(madvise), /* a thread that ends gives its stack back */
-	CALL(exit),
 	CALL_END,
 };
 
@@ -617,6 +613,7 @@ const struct device_type block_type = {
 		    VIRTIO_BIT(VIRTIO_BLK_F_WRITE_ZEROES),
 	.size = sizeof(struct block),
 	.config_size = offsetof(struct virtio_blk_config, max_secure_erase_sectors),
+	.writes_files = true,
 	.opts = block_opts,
 	.calls = block_calls,
 	.defaults = block_defaults,
