@@ -416,8 +416,8 @@ void serial_port_flush(struct serial_port *p, unsigned timeout_ms)
 
 void serial_port_fini(struct serial_port *p)
 {
-	if (!p)
-		return;
+	if (!p || p->com == 0)
+		return; /* never opened */
 	if (p->loop) {
 		in_watch_set(p, false);
 		out_watch_set(p, false);
