@@ -43,13 +43,14 @@ struct jail_config {
 
 	/*
 	 * Called when all is done but the limits on processes and the filter; may be NULL.  The place
-	 * to start threads: the filter then covers them too.
+	 * to start threads: the filter then covers them too.  It must wait until they run their own
+	 * code, or the filter meets the calls with which the C library starts a thread.
 	 */
 	int (*before_filter)(void *context, struct err *e);
 	void *context;
 };
 
-enum { JAIL_MAX_FDS = 64 };
+enum { JAIL_MAX_FDS = 256 };
 
 /*
  * Jails the calling process.  It must have one thread.  0, or -errno with *e set; a process whose

@@ -34,3 +34,9 @@ void respawn_fini(struct respawn *r);
  */
 int respawn_start(struct respawn *r, size_t index, const int *fds, struct child *ret_child,
 		  struct err *e) MUST_CHECK;
+
+/*
+ * As spawn_kill() of the last child that was started from row index, whoever it still runs as.  0, or
+ * -errno when the server does not answer.
+ */
+int respawn_kill(struct respawn *r, size_t index, struct child *c) MUST_CHECK;

@@ -39,7 +39,7 @@ enum { CALL_CONDS_MAX = 2 };
 struct call {
 	const char *name; /* NULL ends the list */
 	struct call_cond cond[CALL_CONDS_MAX];
-	uint16_t error; /* 0: allow; otherwise the call is not made and fails with this errno */
+	uint16_t error; /* not 0: where no row allows the call, it fails with this errno */
 };
 
 #define CALL(call_name)			      { .name = #call_name }
@@ -60,3 +60,21 @@ extern const struct call seccomp_common[];
  * no_new_privs must be set.  0 or -errno.
  */
 int seccomp_thread_load(const struct call *calls, struct err *e) MUST_CHECK;
+
+struct rules;  /* jail/rules.h */
+struct filter; /* jail/filter.h */
+
+/* Compiles rules for this machine; the caller frees them. NULL with *e set. */
+struct filter *seccomp_compile(struct rules *r, struct err *e) MUST_CHECK;
+
+/*
+ * Loads for the calling thread or for all, if no other has a filter that this one lacks.  The filter
+ * is freed before; an uncommonly long one is kept, since afterwards freeing may be a call it refuses.
+ */
+int seccomp_load_take(struct filter *f, bool all_threads, struct err *e) MUST_CHECK;
+
+/*
+ * From now on a refused call is told before the process dies: its number as an int32_t to fd or, if
+ * fd is -1, a line with its name on stderr.
+ */
+int seccomp_report_to(const char *name, int fd, struct err *e) MUST_CHECK;

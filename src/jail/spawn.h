@@ -18,6 +18,7 @@
 #include "base/err.h"
 #include "jail/jail.h"
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <sys/types.h>
 
@@ -33,6 +34,8 @@ enum {
 struct spawner {
 	int null_fd;	   /* /dev/null */
 	struct jail_ns ns; /* both empty, shared by all children */
+	bool is_root;	   /* children keep their rights over exec without help */
+	int clone_flags;   /* for jail/respawn.c */
 };
 
 struct spawn_fd {
@@ -81,5 +84,11 @@ int spawn_start(const struct spawner *s, const struct spawn_args *args, struct c
  */
 int spawn_reap(struct child *c, struct spawn_end *ret_end) MUST_CHECK;
 
-/* Kills with SIGKILL and collects.  Does nothing to a child that was never started or was reaped. */
+/*
+ * Kills with SIGKILL and collects.  Does nothing to a child that was never started or was reaped.  A
+ * jailed process that was root may not kill a child that is not jailed yet, see respawn_kill().
+ */
 void spawn_kill(struct child *c);
+
+/* Waits for its end and collects it without a word. */
+void spawn_wait(struct child *c);

@@ -1,0 +1,271 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * respawn.c - starts children for a process that has jailed itself
+ *
+ * One request, one answer, each a packet.  START comes with the row's fds and is answered with the
+ * pid, with its pidfd and the reading end of its report; KILL ends the last child of the row.  Either
+ * may be answered with an error as text.  The server checks the index and the number of fds and
+ * believes nothing else.  It clones with CLONE_PARENT, so the child's parent is main.
+ */
+#include "jail/respawn.h"
+
+#include "base/fd.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+enum { ANSWER_FDS = 2, ANSWER_MS = 2000 };
+
+enum verb { START, KILL };
+
+struct request {
+	uint32_t verb, index;
+};
+
+struct answer {
+	int32_t pid;   /* or 0 and: */
+	int32_t error; /* an errno */
+	char text[ERR_TEXT_MAX];
+};
+
+struct server {
+	const struct respawn *main;
+	struct spawner spawner;
+	int sock;
+	int *last; /* a pidfd a row, or -1 */
+};
+
+static int row_start(struct server *s, uint32_t index, const int *fds, size_t nfds,
+		     struct child *ret_child, struct err *e)
+{
+	struct spawn_args args = s->main->table[index];
+	struct spawn_fd numbered[FD_PASS_MAX];
+	int r;
+
+	if (nfds != args.nfds)
+		return err_say(e, EINVAL, "cannot start %s with %zu fds", args.name, nfds);
+	for (size_t i = 0; i < nfds; i++)
+		numbered[i] = (struct spawn_fd){ .fd = fds[i], .number = args.fds[i].number };
+	args.fds = numbered;
+	r = spawn_start(&s->spawner, &args, ret_child, e);
+	if (r == 0) {
+		fd_close(&s->last[index]);
+		s->last[index] = fcntl(ret_child->pidfd, F_DUPFD_CLOEXEC, 0);
+	}
+	return r;
+}
+
+static int row_kill(struct server *s, uint32_t index, struct err *e)
+{
+	if (syscall(SYS_pidfd_send_signal, s->last[index], SIGKILL, NULL, 0) < 0)
+		return err_set(e, errno, "cannot kill %s", s->main->table[index].name);
+	return 0;
+}
+
+static int request_serve(struct server *s, const struct request *q, const int *fds, size_t nfds,
+			 struct child *ret_child, struct err *e)
+{
+	if (q->index >= s->main->count)
+		return err_say(e, EINVAL, "no such child");
+	switch (q->verb) {
+	case START:
+		return row_start(s, q->index, fds, nfds, ret_child, e);
+	case KILL:
+		return row_kill(s, q->index, e);
+	default:
+		return err_say(e, EINVAL, "no such request");
+	}
+}
+
+static int answer_send(int sock, const struct child *c, const struct err *e)
+{
+	const int fds[ANSWER_FDS] = { c->pidfd, c->report_fd };
+	struct answer a = { .pid = c->pid, .error = e->code };
+
+	if (c->pid > 0)
+		return fd_send(sock, &a, sizeof(a), fds, ANSWER_FDS);
+	if (e->code)
+		memcpy(a.text, e->text, sizeof(a.text));
+	return fd_send(sock, &a, sizeof(a), NULL, 0);
+}
+
+/* One request; false when main has gone, or talks nonsense. */
+static bool server_turn(struct server *s)
+{
+	struct child c = { .pid = 0, .pidfd = -1, .report_fd = -1 };
+	struct err e = { .code = 0 };
+	int fds[FD_PASS_MAX];
+	struct request q;
+	size_t nfds;
+	ssize_t n = fd_recv(s->sock, &q, sizeof(q), fds, FD_PASS_MAX, &nfds);
+	bool goes_on = n == (ssize_t)sizeof(q);
+
+	if (goes_on && request_serve(s, &q, fds, nfds, &c, &e) < 0)
+		c.pid = 0;
+	for (size_t i = 0; i < nfds; i++)
+		fd_close(&fds[i]);
+	if (goes_on && answer_send(s->sock, &c, &e) < 0)
+		goes_on = false;
+	fd_close(&c.pidfd);
+	fd_close(&c.report_fd);
+	return goes_on;
+}
+
+/* Of what main had open, the server keeps what spawn_start() uses. */
+static void server_close_others(const struct server *s)
+{
+	const int kept[] = { s->sock, s->spawner.null_fd, s->spawner.ns.mount, s->spawner.ns.net };
+	unsigned first = STDERR_FILENO + 1;
+
+	for (size_t left = ARRAY_LEN(kept); left > 0; left--) {
+		unsigned lowest = ~0U;
+
+		for (size_t i = 0; i < ARRAY_LEN(kept); i++) {
+			if ((unsigned)kept[i] >= first && (unsigned)kept[i] < lowest)
+				lowest = (unsigned)kept[i];
+		}
+		if (lowest > first && lowest != ~0U)
+			syscall(SYS_close_range, first, lowest - 1, 0);
+		first = lowest == ~0U ? first : lowest + 1;
+	}
+	syscall(SYS_close_range, first, ~0U, 0);
+}
+
+static NORETURN void server_run(const struct respawn *r, const struct spawner *spawner, int sock)
+{
+	struct server s = { .main = r, .spawner = *spawner, .sock = sock };
+
+	prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0);
+	prctl(PR_SET_NAME, "crosvm-respawn", 0, 0, 0);
+	s.spawner.clone_flags = CLONE_PARENT;
+	s.last = malloc(r->count * sizeof(s.last[0]));
+	if (!s.last)
+		_exit(1);
+	for (size_t i = 0; i < r->count; i++)
+		s.last[i] = -1;
+	server_close_others(&s);
+	while (server_turn(&s))
+		;
+	_exit(0);
+}
+
+static int server_fork(struct respawn *r, const struct spawner *s, int server_sock, struct err *e)
+{
+	pid_t pid = fork();
+
+	if (pid < 0)
+		return err_set(e, errno, "cannot make the process that restarts devices");
+	if (pid == 0)
+		server_run(r, s, server_sock);
+	r->server.name = "respawn";
+	r->server.pid = pid;
+	r->server.pidfd = (int)syscall(SYS_pidfd_open, pid, 0);
+	if (r->server.pidfd < 0)
+		return err_set(e, errno, "cannot watch the process that restarts devices");
+	return 0;
+}
+
+int respawn_init(struct respawn *r, const struct spawner *s, const struct spawn_args *table,
+		 size_t count, struct err *e)
+{
+	auto_fd main_sock = -1;
+	auto_fd server_sock = -1;
+	int pair[2];
+	int ret = fd_socketpair(SOCK_SEQPACKET, pair);
+
+	*r = (struct respawn){ .sock = -1, .table = table, .count = count };
+	r->server = (struct child){ .pid = -1, .pidfd = -1, .report_fd = -1 };
+	if (ret < 0)
+		return err_set(e, -ret, "cannot make a socket pair");
+	main_sock = pair[0];
+	server_sock = pair[1];
+	for (size_t i = 0; i < count; i++) {
+		if (table[i].nfds > FD_PASS_MAX)
+			return err_say(e, EINVAL, "%s: too many fds to restart it", table[i].name);
+	}
+	ret = fd_timeout_set(main_sock, ANSWER_MS);
+	if (ret < 0)
+		return err_set(e, -ret, "cannot set a time limit");
+	ret = server_fork(r, s, server_sock, e);
+	if (ret < 0) {
+		respawn_fini(r);
+		return ret;
+	}
+	r->sock = fd_take(&main_sock);
+	return 0;
+}
+
+void respawn_fini(struct respawn *r)
+{
+	if (!r)
+		return;
+	fd_close(&r->sock);
+	spawn_kill(&r->server);
+}
+
+/* Sends the request and takes the answer; its fds, if there are any, only with START. */
+static int ask(struct respawn *r, const struct request *q, const int *fds, size_t nfds,
+	       int ret_fds[ANSWER_FDS], int32_t *ret_pid, struct err *e)
+{
+	size_t received = 0;
+	struct answer a;
+	ssize_t n = fd_send(r->sock, q, sizeof(*q), fds, nfds);
+
+	if (n == 0)
+		n = fd_recv(r->sock, &a, sizeof(a), ret_fds, ANSWER_FDS, &received);
+	if (n == (ssize_t)sizeof(a) && a.error == 0 &&
+	    received == (q->verb == START ? ANSWER_FDS : 0)) {
+		*ret_pid = a.pid;
+		return 0;
+	}
+	for (size_t i = 0; i < received; i++)
+		fd_close(&ret_fds[i]);
+	if (n == (ssize_t)sizeof(a) && a.error > 0)
+		return err_say(e, a.error, "%.*s", (int)sizeof(a.text) - 1, a.text);
+	return err_set(e, n < 0 ? (int)-n : EPROTO, "%s: no answer from the process that starts it",
+		       r->table[q->index].name);
+}
+
+int respawn_start(struct respawn *r, size_t index, const int *fds, struct child *ret_child,
+		  struct err *e)
+{
+	const struct request q = { .verb = START, .index = (uint32_t)index };
+	int received[ANSWER_FDS];
+	int32_t pid;
+	int ret = ask(r, &q, fds, r->table[index].nfds, received, &pid, e);
+
+	if (ret < 0)
+		return ret;
+	*ret_child = (struct child){
+		.name = r->table[index].name,
+		.source = r->table[index].source,
+		.pid = pid,
+		.pidfd = received[0],
+		.report_fd = received[1],
+	};
+	return 0;
+}
+
+int respawn_kill(struct respawn *r, size_t index, struct child *c)
+{
+	const struct request q = { .verb = KILL, .index = (uint32_t)index };
+	int received[ANSWER_FDS];
+	struct err e;
+	int32_t pid;
+	int ret;
+
+	if (c->pid <= 0)
+		return 0;
+	ret = ask(r, &q, NULL, 0, received, &pid, &e);
+	if (ret == 0)
+		spawn_wait(c);
+	return ret;
+}

@@ -1,0 +1,202 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* respawn_test.c - a jailed process gets children of its own */
+#include "jail/respawn.h"
+
+#include "base/fd.h"
+#include "jail/spawn_run.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <stdlib.h>
+#include <sys/socket.h>
+
+enum { ECHO_FD = 8 };
+
+static char found[RUN_TEXT_MAX];
+
+#define SAY(...) (snprintf(found, sizeof(found), __VA_ARGS__), found)
+
+/* What main needs besides the common calls to start and reap. */
+static const struct call main_calls[] = {
+	CALL(waitid), CALL(pidfd_send_signal), CALL_END
+};
+
+static const struct spawn_fd echo_fds[] = { { .fd = -1, .number = ECHO_FD } };
+static char echo_word[] = "echo", exit_word[] = "exit";
+static char *const echo_argv[] = { echo_word, echo_word, NULL };
+static char *const exit_argv[] = { exit_word, exit_word, NULL };
+
+static const struct spawn_args table[] = {
+	{ .name = "exit", .argv = exit_argv },
+	{ .name = "echo", .argv = echo_argv, .fds = echo_fds, .nfds = ARRAY_LEN(echo_fds) },
+};
+
+struct trio {
+	struct spawner s;
+	struct respawn r;
+	struct err e;
+};
+
+static const char *set_up(struct trio *x, bool jailed)
+{
+	const struct jail_config config = {
+		.name = "main",
+		.calls = main_calls,
+		.ns = &x->s.ns,
+		.report_fd = -1,
+	};
+
+	if (spawner_init(&x->s, &x->e) < 0 ||
+	    respawn_init(&x->r, &x->s, table, ARRAY_LEN(table), &x->e) < 0)
+		return x->e.text;
+	if (jailed && jail_enter(&config, &x->e) < 0)
+		return x->e.text;
+	return NULL;
+}
+
+static const char *end_is(struct child *c, const char *text)
+{
+	struct spawn_end end = { .text = "no end" };
+	struct pollfd p = { .fd = c->pidfd, .events = POLLIN };
+
+	poll(&p, 1, 10000);
+	if (spawn_reap(c, &end) < 0 || strcmp(end.text, text) != 0)
+		return SAY("%s: %s", c->name, end.text);
+	return NULL;
+}
+
+static const char *one_round(struct trio *x, int pair[2])
+{
+	struct child echo, quick;
+	char text[8] = "";
+
+	if (respawn_start(&x->r, 1, &pair[1], &echo, &x->e) < 0 ||
+	    respawn_start(&x->r, 0, NULL, &quick, &x->e) < 0)
+		return x->e.text;
+	if (fd_write_all(pair[0], "hello", 5) < 0 || fd_read_all(pair[0], text, 5) < 0 ||
+	    strcmp(text, "hello") != 0)
+		return "no echo";
+	if (respawn_kill(&x->r, 1, &echo) < 0 || echo.pidfd != -1)
+		return "cannot kill";
+	return end_is(&quick, "exited with code 7");
+}
+
+static const char *starts_again_and_again(void *arg UNUSED)
+{
+	static struct trio x;
+	const char *wrong;
+	int pair[2];
+
+	if (fd_socketpair(SOCK_STREAM, pair) < 0)
+		return "no socket pair";
+	wrong = set_up(&x, true);
+	for (unsigned i = 0; !wrong && i < 20; i++)
+		wrong = one_round(&x, pair);
+	respawn_fini(&x.r);
+	return wrong;
+}
+
+static void a_jailed_process_starts_children_that_are_its_own(void **state UNUSED)
+{
+	run_both_ways(starts_again_and_again, NULL);
+}
+
+static const char *absurd_requests(void *arg UNUSED)
+{
+	static struct trio x;
+	static char large[4096];
+	struct child c;
+	const char *wrong = set_up(&x, false);
+
+	if (wrong)
+		return wrong;
+	x.r.count = 1000; /* what a captured main process might claim */
+	x.r.table = calloc(1000, sizeof(table[0]));
+	if (respawn_start(&x.r, 999, NULL, &c, &x.e) != -EINVAL ||
+	    strcmp(x.e.text, "no such child") != 0)
+		return "a child that is not in the table";
+	if (respawn_start(&x.r, 1, NULL, &c, &x.e) != -EINVAL)
+		return "a child with fds missing";
+	if (respawn_kill(&x.r, 0, &(struct child){ .pid = 1, .pidfd = -1 }) != -EBADF)
+		return "killed what was never started";
+	x.r.table = table;
+	if (respawn_start(&x.r, 0, NULL, &c, &x.e) < 0)
+		return "the server does not live on";
+	wrong = end_is(&c, "exited with code 7");
+	if (!wrong && fd_send(x.r.sock, large, sizeof(large), NULL, 0) < 0)
+		wrong = "cannot send";
+	/* A packet of another size ends the server, and that is an error here, not a wait. */
+	if (!wrong && respawn_start(&x.r, 0, NULL, &c, &x.e) == 0)
+		wrong = "the server goes on";
+	respawn_fini(&x.r);
+	return wrong;
+}
+
+static void absurd_requests_start_nothing(void **state UNUSED)
+{
+	run_both_ways(absurd_requests, NULL);
+}
+
+static const char *server_keeps_little(void *arg UNUSED)
+{
+	static struct trio x;
+	struct pollfd p = { .events = POLLIN };
+	const char *wrong;
+	int held[2];
+	char byte;
+
+	if (pipe2(held, O_CLOEXEC) < 0)
+		return "no pipe";
+	wrong = set_up(&x, false);
+	close(held[1]);
+	p.fd = held[0];
+	if (!wrong && (poll(&p, 1, 10000) != 1 || read(held[0], &byte, 1) != 0))
+		wrong = "the server keeps an fd of main's";
+	respawn_fini(&x.r);
+	return wrong;
+}
+
+static void the_server_keeps_no_fd_of_mains(void **state UNUSED)
+{
+	run_both_ways(server_keeps_little, NULL);
+}
+
+static void too_many_fds_are_an_error(void **state UNUSED)
+{
+	const struct spawn_args many[] = { { .name = "many", .nfds = FD_PASS_MAX + 1 } };
+	struct respawn r;
+	struct spawner s = { .null_fd = -1 };
+	struct err e;
+
+	assert_int_equal(respawn_init(&r, &s, many, 1, &e), -EINVAL);
+	assert_string_equal(e.text, "many: too many fds to restart it");
+	respawn_fini(&r);
+	respawn_fini(NULL);
+}
+
+static int child_echo(void)
+{
+	char text[64];
+	ssize_t n;
+
+	while ((n = read(ECHO_FD, text, sizeof(text))) > 0) {
+		if (write(ECHO_FD, text, (size_t)n) != n)
+			return 1;
+	}
+	return 0;
+}
+
+int main(int argc, char **argv)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(a_jailed_process_starts_children_that_are_its_own),
+		cmocka_unit_test(absurd_requests_start_nothing),
+		cmocka_unit_test(the_server_keeps_no_fd_of_mains),
+		cmocka_unit_test(too_many_fds_are_an_error),
+	};
+
+	if (argc > 1)
+		return strcmp(argv[1], "echo") == 0 ? child_echo() : 7;
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
