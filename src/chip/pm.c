@@ -7,6 +7,9 @@
 
 enum {
 	POWER_BUTTON = 1 << 8, /* in status and enable */
+	/* Timer, global lock, buttons, clock: nothing but the button happens, but kernels look
+	 * whether the bits stay set. */
+	ENABLE_KEPT = 0x721,
 	SCI_ENABLED = 1 << 0,
 	SLEEP_TYPE_SHIFT = 10,
 	SLEEP_TYPE_MASK = 7,
@@ -91,7 +94,7 @@ static void port_write(struct bus_dev *d, unsigned offset, uint8_t value)
 		byte_set(&p->enable, offset, value);
 	else if (offset < 6)
 		powers_off = control_write(p, offset, value);
-	p->enable &= POWER_BUTTON;
+	p->enable &= ENABLE_KEPT;
 	sci_update(p);
 	pthread_mutex_unlock(&p->lock);
 	if (powers_off)

@@ -7,7 +7,6 @@
  */
 #include "arch/x86_64/elf.h"
 
-#include "arch/x86_64/layout.h"
 #include "arch/x86_64/memory.h"
 #include "base/num.h"
 
@@ -225,15 +224,22 @@ int elf_parse(const struct kernel_file *f, struct elf *ret, struct err *e)
 	return r;
 }
 
-int elf_entry(const struct kernel_file *f, const struct elf *elf, uint64_t *ret, struct err *e)
+bool elf_covers(const struct elf *elf, uint64_t address)
 {
 	for (unsigned i = 0; i < elf->nsegments; i++) {
 		const struct elf_segment *s = &elf->segments[i];
 
-		if (elf->entry >= s->physical && elf->entry - s->physical < s->memory_bytes) {
-			*ret = elf->entry;
-			return 0;
-		}
+		if (address >= s->physical && address - s->physical < s->memory_bytes)
+			return true;
+	}
+	return false;
+}
+
+int elf_entry(const struct kernel_file *f, const struct elf *elf, uint64_t *ret, struct err *e)
+{
+	if (elf_covers(elf, elf->entry)) {
+		*ret = elf->entry;
+		return 0;
 	}
 	for (unsigned i = 0; i < elf->nsegments; i++) {
 		const struct elf_segment *s = &elf->segments[i];
@@ -258,31 +264,32 @@ int elf_move(struct elf *elf, uint64_t up)
 	return 0;
 }
 
-int elf_load(const struct kernel_file *f, const struct elf *elf, struct gmem *m, uint64_t min,
-	     struct err *e)
+/* Each segment in memory, and off the tables. */
+static int segments_check(const struct kernel_file *f, const struct elf *elf,
+			  const struct gmem *m, uint64_t min, struct err *e)
 {
-	const uint64_t memory_end = memory_low_end(m);
-	int r = 0;
-
 	for (unsigned i = 0; i < elf->nsegments; i++) {
 		const struct elf_segment *s = &elf->segments[i];
 
-		if (s->physical < min)
-			return err_say(e, EINVAL,
-				       "%s: an ELF segment at 0x%llx lies on tables below 0x%llx",
-				       f->path, (unsigned long long)s->physical,
-				       (unsigned long long)min);
-		if (!is_inside(s->physical, s->memory_bytes, memory_end))
+		if (!is_inside(s->physical, s->memory_bytes, memory_low_end(m)))
 			return err_say(e, ENOMEM,
 				       "%s: the kernel reaches up to 0x%llx, low memory only to "
 				       "0x%llx (see -m)",
 				       f->path, (unsigned long long)elf->end,
-				       (unsigned long long)memory_end);
-		if (s->physical < LAYOUT_HIGH && s->physical + s->memory_bytes > LAYOUT_EBDA)
+				       (unsigned long long)memory_low_end(m));
+		if (!memory_is_free(m, s->physical, s->memory_bytes, min))
 			return err_say(e, EINVAL,
-				       "%s: an ELF segment at 0x%llx lies on the tables below 1 MiB",
+				       "%s: an ELF segment at 0x%llx lies on tables below 1 MiB",
 				       f->path, (unsigned long long)s->physical);
 	}
+	return 0;
+}
+
+int elf_load(const struct kernel_file *f, const struct elf *elf, struct gmem *m, uint64_t min,
+	     struct err *e)
+{
+	int r = segments_check(f, elf, m, min, e);
+
 	for (unsigned i = 0; r == 0 && i < elf->nsegments; i++) {
 		const struct elf_segment *s = &elf->segments[i];
 

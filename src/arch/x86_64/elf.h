@@ -33,6 +33,9 @@ bool elf_matches(const struct kernel_file *f);
 /* Reads headers and notes; segments are sane in themselves but not yet compared with memory. */
 int elf_parse(const struct kernel_file *f, struct elf *ret, struct err *e) MUST_CHECK;
 
+/* Whether the physical address lies in a segment. */
+bool elf_covers(const struct elf *elf, uint64_t address);
+
 /* The physical address of the entry, which some linker scripts give as a virtual one. */
 int elf_entry(const struct kernel_file *f, const struct elf *elf, uint64_t *ret,
 	      struct err *e) MUST_CHECK;
@@ -40,6 +43,6 @@ int elf_entry(const struct kernel_file *f, const struct elf *elf, uint64_t *ret,
 /* Moves all physical addresses, PVH's entry included, up. -EINVAL when one would wrap. */
 int elf_move(struct elf *elf, uint64_t up) MUST_CHECK;
 
-/* Checks that each segment lies in memory from min to the hole, and loads them. */
+/* Checks that each segment fits (memory_is_free()), and loads them. */
 int elf_load(const struct kernel_file *f, const struct elf *elf, struct gmem *m, uint64_t min,
 	     struct err *e) MUST_CHECK;

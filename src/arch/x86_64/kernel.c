@@ -5,6 +5,8 @@
 #include "arch/x86_64/bzimage.h"
 #include "arch/x86_64/elf.h"
 #include "arch/x86_64/kernel_file.h"
+#include "arch/x86_64/multiboot.h"
+#include "arch/x86_64/pvh.h"
 #include "arch/x86_64/vmlinux.h"
 #include "base/fd.h"
 
@@ -24,8 +26,13 @@ static int elf_kernel_load(const struct kernel_file *f, const struct arch_kernel
 
 	if (r < 0)
 		return r;
+	if (elf.has_pvh)
+		return pvh_load(f, &elf, k, m, ret, e);
 	if (!elf.is_64)
-		return err_say(e, EINVAL, "%s: a 32-bit ELF file", f->path);
+		return err_say(e, ENOEXEC,
+			       "%s: an ELF32 file without PVH note or multiboot header; accepted "
+			       "are a Linux bzImage, an ELF64 vmlinux and multiboot kernels",
+			       f->path);
 	return vmlinux_load(f, &elf, k, m, ret, e);
 }
 
@@ -42,6 +49,8 @@ int arch_kernel_load(const struct arch_kernel *k, struct gmem *m, struct arch_en
 		return r;
 	if (bzimage_matches(f))
 		return bzimage_load(f, k, m, ret, e);
+	if (multiboot_matches(f))
+		return multiboot_load(f, k, m, ret, e);
 	if (elf_matches(f))
 		return elf_kernel_load(f, k, m, ret, e);
 	return err_say(e, ENOEXEC,

@@ -30,6 +30,13 @@ uint64_t memory_low_end(const struct gmem *m)
 	return min_u64(m->regions[0].size, LAYOUT_HOLE);
 }
 
+bool memory_is_free(const struct gmem *m, uint64_t base, uint64_t n, uint64_t min)
+{
+	if (base < min || !is_inside(base, n, memory_low_end(m)))
+		return false;
+	return base >= LAYOUT_HIGH || base + n <= LAYOUT_EBDA;
+}
+
 static int region_new(struct gmem *m, const char *name, gpa base, uint64_t size, bool huge_pages,
 		      struct err *e)
 {
