@@ -298,6 +298,17 @@ bool packed_has_more(struct vq *q)
 	return q->replay_at < q->replay_end || is_available(q);
 }
 
+/* The fields lie in another order than in a split ring, in indirect tables too. */
+static struct vq_desc desc_of(const uint64_t half[2])
+{
+	return (struct vq_desc){
+		.addr = half[0],
+		.len = (uint32_t)half[1],
+		.link = (uint16_t)(half[1] >> 32),
+		.flags = (uint16_t)(half[1] >> 48),
+	};
+}
+
 static bool add_table(struct vq *q, struct chain *c, const struct vq_desc *first)
 {
 	struct vq_table t;
@@ -308,7 +319,7 @@ static bool add_table(struct vq *q, struct chain *c, const struct vq_desc *first
 		return false;
 	for (uint32_t i = 0; i < t.count; i++) {
 		table_load(q, &t, i, half);
-		memcpy(&d, half, sizeof(d));
+		d = desc_of(half);
 		if (d.flags & VRING_DESC_F_INDIRECT)
 			return vq_fail(q, "indirect table inside an indirect table");
 		if (!chain_add(q, c, &d))
@@ -339,10 +350,7 @@ static bool pop_new(struct vq *q, struct chain *c)
 		if (q->in_flight + c->slots >= q->size)
 			return vq_fail(q, "more descriptors than the ring has");
 		ring_load_desc(ring_at(q->desc, 16 * (size_t)q->avail_at), half);
-		d.addr = half[0];
-		d.len = (uint32_t)half[1];
-		d.link = (uint16_t)(half[1] >> 32);
-		d.flags = (uint16_t)(half[1] >> 48);
+		d = desc_of(half);
 		if (!add_slot(q, c, &d, &more))
 			return false;
 		if (log && !log_descriptor(q, &d, c->slots == 1, !more))
