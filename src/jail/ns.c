@@ -126,55 +126,77 @@ int ns_empty_enter(bool with_root, bool with_network, struct err *e)
 	return failed ? ns_refused(e, errno, failed) : 0;
 }
 
-enum { STACK_SIZE = 16384 };
-
-struct maker {
-	int mount, net;
+/* What the maker tells; its text is a literal that both processes have at the same place. */
+struct made {
 	const char *failed;
 	int error;
-	char stack[STACK_SIZE];
+	struct jail_ns ns;
 };
 
-/* Shares memory and fds with the parent, which waits: what it opens is the parent's. */
-static int maker_run(void *arg)
+static NORETURN void maker_run(int tell_fd)
 {
-	struct maker *m = arg;
+	struct made m = { .ns = { -1, -1 } };
 
-	m->failed = "cannot open own namespaces in /proc";
-	m->mount = open("/proc/self/ns/mnt", O_RDONLY | O_CLOEXEC);
-	m->net = open("/proc/self/ns/net", O_RDONLY | O_CLOEXEC);
-	if (m->mount >= 0 && m->net >= 0)
-		m->failed = root_empty();
-	m->error = errno;
+	if (unshare(CLONE_NEWNS | CLONE_NEWNET) < 0) {
+		m.failed = "cannot make mount and network namespaces";
+	} else {
+		m.ns.mount = open("/proc/self/ns/mnt", O_RDONLY | O_CLOEXEC);
+		m.ns.net = open("/proc/self/ns/net", O_RDONLY | O_CLOEXEC);
+		m.failed = m.ns.mount < 0 || m.ns.net < 0 ? "cannot open own namespaces in /proc" :
+							    root_empty();
+	}
+	m.error = errno;
+	if (write(tell_fd, &m, sizeof(m)) < 0)
+		_exit(1);
 	_exit(0);
 }
 
-int ns_empty_make(struct jail_ns *ret_ns, struct err *e)
+int ns_maker_start(struct ns_maker *m, struct err *e)
 {
-	const int flags = CLONE_VM | CLONE_VFORK | CLONE_FILES | CLONE_NEWNS | CLONE_NEWNET;
-	auto_free struct maker *m = malloc(sizeof(*m));
+	auto_fd told = -1;
+	auto_fd tell = -1;
 	sigset_t all, old;
-	pid_t pid;
+	int fds[2];
+	long pid;
 
-	if (!m)
-		return err_set(e, ENOMEM, "cannot make namespaces");
+	*m = (struct ns_maker){ .told_fd = -1, .tell_fd = -1 };
+	if (pipe2(fds, O_CLOEXEC) < 0)
+		return err_set(e, errno, "cannot make a pipe");
+	told = fds[0];
+	tell = fds[1];
 	sigfillset(&all);
-	m->mount = -1;
-	m->net = -1;
-	m->failed = "cannot make mount and network namespaces";
-	m->error = EINTR; /* killed before it came to anything */
-	pthread_sigmask(SIG_SETMASK, &all, &old); /* no handler of ours may run in the child */
-	pid = clone(maker_run, m->stack + STACK_SIZE, flags, m);
+	pthread_sigmask(SIG_SETMASK, &all, &old); /* no handler of ours may run in the maker */
+	/* What it opens is ours; no signal at its end.  glibc's fork() can do neither. */
+	pid = syscall(SYS_clone, CLONE_FILES, NULL, NULL, NULL, NULL);
+	if (pid == 0)
+		maker_run(tell);
 	pthread_sigmask(SIG_SETMASK, &old, NULL);
 	if (pid < 0)
-		return ns_refused(e, errno, m->failed);
-	while (waitpid(pid, NULL, __WALL) < 0 && errno == EINTR)
+		return err_set(e, errno, "cannot make a process");
+	m->pid = (pid_t)pid;
+	m->told_fd = fd_take(&told);
+	m->tell_fd = fd_take(&tell);
+	return 0;
+}
+
+int ns_maker_finish(struct ns_maker *m, struct jail_ns *ret_ns, struct err *e)
+{
+	struct made made;
+	int r;
+
+	while (waitpid(m->pid, NULL, __WALL) < 0 && errno == EINTR)
 		;
-	if (m->failed) {
-		fd_close(&m->mount);
-		fd_close(&m->net);
-		return ns_refused(e, m->error, m->failed);
+	fd_close(&m->tell_fd); /* so that there is an end to read */
+	r = fd_read_all(m->told_fd, &made, sizeof(made));
+	fd_close(&m->told_fd);
+	m->pid = 0;
+	if (r < 0)
+		return err_say(e, ECHILD, "the process that makes namespaces was killed");
+	if (made.failed) {
+		fd_close(&made.ns.mount);
+		fd_close(&made.ns.net);
+		return ns_refused(e, made.error, made.failed);
 	}
-	*ret_ns = (struct jail_ns){ .mount = m->mount, .net = m->net };
+	*ret_ns = made.ns;
 	return 0;
 }

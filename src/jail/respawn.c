@@ -173,7 +173,7 @@ static int server_fork(struct respawn *r, const struct spawner *s, int server_so
 	return 0;
 }
 
-int respawn_init(struct respawn *r, const struct spawner *s, const struct spawn_args *table,
+int respawn_init(struct respawn *r, struct spawner *s, const struct spawn_args *table,
 		 size_t count, struct err *e)
 {
 	auto_fd main_sock = -1;
@@ -194,7 +194,9 @@ int respawn_init(struct respawn *r, const struct spawner *s, const struct spawn_
 	ret = fd_timeout_set(main_sock, ANSWER_MS);
 	if (ret < 0)
 		return err_set(e, -ret, "cannot set a time limit");
-	ret = server_fork(r, s, server_sock, e);
+	ret = spawner_finish(s, e);
+	if (ret == 0)
+		ret = server_fork(r, s, server_sock, e);
 	if (ret < 0) {
 		respawn_fini(r);
 		return ret;

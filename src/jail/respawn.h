@@ -24,7 +24,7 @@ struct respawn {
  * Forks the process.  Of the table's fds it uses the numbers only; the table must outlive r.  Call
  * while there is one thread and before guest memory is mapped, or its mapping is copied.
  */
-int respawn_init(struct respawn *r, const struct spawner *s, const struct spawn_args *table,
+int respawn_init(struct respawn *r, struct spawner *s, const struct spawn_args *table,
 		 size_t count, struct err *e) MUST_CHECK;
 void respawn_fini(struct respawn *r);
 

@@ -166,7 +166,7 @@ static void too_many_fds_are_an_error(void **state UNUSED)
 {
 	const struct spawn_args many[] = { { .name = "many", .nfds = FD_PASS_MAX + 1 } };
 	struct respawn r;
-	struct spawner s = { .null_fd = -1 };
+	struct spawner s = { .null_fd = -1, .ns = { -1, -1 } };
 	struct err e;
 
 	assert_int_equal(respawn_init(&r, &s, many, 1, &e), -EINVAL);

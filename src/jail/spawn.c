@@ -11,7 +11,7 @@
  *	new network namespace			310 us
  *
  * So memory is shared until exec, and mount and network namespaces, which are empty and read-only
- * for all, are made once by spawner_init() and joined by every child.
+ * for all, are made once, on the side, and joined by every child: 4 us.
  *
  * Joining takes rights over the user namespace in which they were made.  Root has them.  An ordinary
  * user's main process therefore enters a user namespace before it makes them; children start there
@@ -72,7 +72,7 @@ int spawner_init(struct spawner *s, struct err *e)
 {
 	int r = 0;
 
-	*s = (struct spawner){ .null_fd = -1, .ns = { -1, -1 } };
+	*s = (struct spawner){ .null_fd = -1, .ns = { -1, -1 }, .maker = { 0, -1, -1 } };
 	s->is_root = geteuid() == 0;
 	s->null_fd = open("/dev/null", O_RDWR | O_CLOEXEC);
 	if (s->null_fd < 0)
@@ -80,16 +80,25 @@ int spawner_init(struct spawner *s, struct err *e)
 	if (!s->is_root)
 		r = ns_user_enter(e);
 	if (r == 0)
-		r = ns_empty_make(&s->ns, e);
+		r = ns_maker_start(&s->maker, e);
 	if (r < 0)
 		spawner_fini(s);
 	return r;
 }
 
+int spawner_finish(struct spawner *s, struct err *e)
+{
+	return s->maker.pid > 0 ? ns_maker_finish(&s->maker, &s->ns, e) : 0;
+}
+
 void spawner_fini(struct spawner *s)
 {
+	struct err ignored;
+
 	if (!s)
 		return;
+	if (s->maker.pid > 0 && ns_maker_finish(&s->maker, &s->ns, &ignored) < 0)
+		s->ns = (struct jail_ns){ -1, -1 };
 	fd_close(&s->null_fd);
 	fd_close(&s->ns.mount);
 	fd_close(&s->ns.net);
@@ -276,7 +285,7 @@ static int job_start(struct job *job, const struct spawner *s, struct child *ret
 	return 0;
 }
 
-int spawn_start(const struct spawner *s, const struct spawn_args *args, struct child *ret_child,
+int spawn_start(struct spawner *s, const struct spawn_args *args, struct child *ret_child,
 		struct err *e)
 {
 	auto_free struct job *job = malloc(sizeof(*job));
@@ -289,7 +298,9 @@ int spawn_start(const struct spawner *s, const struct spawn_args *args, struct c
 	job->count = 0;
 	job->used = 0;
 	job->failed = NULL;
-	r = job_start(job, s, ret_child, e);
+	r = spawner_finish(s, e);
+	if (r == 0)
+		r = job_start(job, s, ret_child, e);
 	return r < 0 ? err_in(e, "cannot start %s", args->name) : 0;
 }
 
