@@ -38,7 +38,9 @@ static int setup(void **state)
 {
 	static struct guest g;
 
-	g = (struct guest){.dir = "/tmp/serial-XXXXXX", .saved_in = -1, .saved_out = -1};
+	memset(&g, 0, sizeof(g));
+	g.saved_in = g.saved_out = -1;
+	strcpy(g.dir, "/tmp/serial-XXXXXX");
 	assert_non_null(mkdtemp(g.dir));
 	snprintf(g.path, sizeof(g.path), "%s/end", g.dir);
 	assert_int_equal(loop_init(&g.loop), 0);
