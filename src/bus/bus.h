@@ -3,9 +3,10 @@
  * bus.h - address to handler, for ports and for MMIO
  *
  * vCPU threads look up under a read lock and call the handler without it, so a handler may change
- * the bus that it was called from: ranges come and go when the guest moves a PCI BAR.  A handler sees offsets from the start of its range and sizes 1, 2, 4, 8;
- * other sizes and accesses across the end of a range are split into bytes.  Reads of what nobody
- * has return all ones; writes are dropped.
+ * the bus that it was called from: ranges come and go when the guest moves a PCI BAR.  A handler
+ * sees offsets from the start of its range and sizes 1, 2, 4, 8; other sizes and accesses across
+ * the end of a range are split into bytes.  Reads of what nobody has return all ones; writes are
+ * dropped.
  */
 #pragma once
 
@@ -40,7 +41,8 @@ void bus_init(struct bus *b);
 void bus_fini(struct bus *b);
 
 /* -EINVAL for an empty or wrapping range, -EEXIST for an overlap (named), -ENOSPC when full. */
-int bus_add(struct bus *b, uint64_t base, uint64_t size, struct bus_dev *dev, struct err *e) MUST_CHECK;
+int bus_add(struct bus *b, uint64_t base, uint64_t size, struct bus_dev *dev, struct err *e)
+	MUST_CHECK;
 
 /*
  * Removes the range that starts at base; -ENOENT if there is none.  A handler that another thread

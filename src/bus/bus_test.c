@@ -172,13 +172,16 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(reads_of_nobody_are_all_ones, set_up, tear_down),
-		cmocka_unit_test_setup_teardown(handler_sees_offset_size_and_value, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(handler_sees_offset_size_and_value, set_up,
+						tear_down),
 		cmocka_unit_test_setup_teardown(access_across_the_end_is_split, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(odd_sizes_are_split, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(overlaps_are_refused_by_name, set_up, tear_down),
-		cmocka_unit_test_setup_teardown(empty_and_wrapping_ranges_are_refused, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(empty_and_wrapping_ranges_are_refused, set_up,
+						tear_down),
 		cmocka_unit_test_setup_teardown(full_bus_says_so, set_up, tear_down),
-		cmocka_unit_test_setup_teardown(handler_may_remove_its_own_range, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(handler_may_remove_its_own_range, set_up,
+						tear_down),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -34,7 +34,7 @@ static struct fake_binding *find(struct fake_binding *table, const struct fake_b
 }
 
 /* Puts a binding into the table, where it may not be yet, or takes it out. */
-static int bind(struct fake_binding *table, const struct fake_binding *b, bool on)
+static int binding_set(struct fake_binding *table, const struct fake_binding *b, bool on)
 {
 	struct fake_binding *old = find(table, b);
 	struct fake_binding *place = on ? find(table, &(struct fake_binding){0}) : old;
@@ -50,7 +50,7 @@ static int bind(struct fake_binding *table, const struct fake_binding *b, bool o
 static int irqfd(struct host *h, unsigned gsi, int eventfd, bool on)
 {
 	struct fake_binding b = {.eventfd = eventfd, .gsi = gsi};
-	int r = bind(fake(h)->irqfds, &b, on);
+	int r = binding_set(fake(h)->irqfds, &b, on);
 
 	assert(gsi < FAKE_GSIS);
 	assert(r == 0 || !fake(h)->strict);
@@ -100,7 +100,7 @@ static int doorbell(struct host *h, bool pio, uint64_t addr, unsigned size, cons
 				 .size = size,
 				 .has_match = match != NULL,
 				 .match = match ? *match : 0};
-	int r = bind(fake(h)->doorbells, &b, on);
+	int r = binding_set(fake(h)->doorbells, &b, on);
 
 	assert(!pio);
 	assert(r == 0 || !fake(h)->strict);

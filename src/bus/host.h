@@ -18,10 +18,10 @@ struct host_ops {
 	/* Sets the level of an interrupt line (global system interrupt number). */
 	int (*line_set)(struct host *h, unsigned gsi, bool level);
 
-	/* Makes a write to the eventfd pulse the line, without a thread of ours; on = false undoes. */
+	/* Makes a write to the eventfd pulse the line, without a thread of ours; or undoes it. */
 	int (*irqfd)(struct host *h, unsigned gsi, int eventfd, bool on);
 
-	/* Reserves a number to route an MSI through (for irqfd); -ENOSPC when there are none left. */
+	/* Reserves a number to route an MSI through (for irqfd); -ENOSPC when none are left. */
 	int (*msi_alloc)(struct host *h, unsigned *ret_gsi);
 	void (*msi_free)(struct host *h, unsigned gsi);
 

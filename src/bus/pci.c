@@ -23,7 +23,7 @@
 enum {
 	ECAM_BYTES = 1 << 20,
 	ECAM_FUNCTION_BYTES = 4096,
-	BRIDGE_VENDOR = 0x1b36, /* Red Hat: "QEMU PCIe Host bridge", which no system treats specially */
+	BRIDGE_VENDOR = 0x1b36, /* Red Hat's generic PCIe host bridge, which needs no quirks */
 	BRIDGE_DEVICE = 0x0008,
 	BRIDGE_CLASS = 0x060000,
 	SMALL_BAR = 1 << 20, /* up to this size 64-bit BARs may use the 32-bit window */
@@ -227,8 +227,7 @@ uint64_t pci_config_read(struct pci_bus *b, unsigned slot, unsigned function, un
 static void header_written(struct pci_dev *d, unsigned at, unsigned size)
 {
 	if (touches(at, size, PCI_COMMAND, PCI_COMMAND + 2))
-		line_update(d, d->intx_wanted,
-			    get(d, PCI_COMMAND, 2) & PCI_COMMAND_INTX_DISABLE);
+		line_update(d, d->intx_wanted, get(d, PCI_COMMAND, 2) & PCI_COMMAND_INTX_DISABLE);
 	if (touches(at, size, PCI_COMMAND, PCI_COMMAND + 2) ||
 	    touches(at, size, PCI_BASE_ADDRESS_0, PCI_BASE_ADDRESS_5 + 4))
 		bars_follow(d->bus);
@@ -487,7 +486,8 @@ static int add(struct pci_bus *b, struct pci_dev *d, struct err *e)
 	plug(b, d);
 	for (unsigned i = 0; i < PCI_BARS; i++)
 		if (d->bars[i].size > 0 && !d->bars[i].is_mapped)
-			return err_say(e, ENOSPC, "%s: more address ranges than the bus has", d->name);
+			return err_say(e, ENOSPC, "%s: more address ranges than the bus has",
+				       d->name);
 	return 0;
 }
 

@@ -69,8 +69,8 @@ struct pci_dev {
 	const struct pci_ops *ops;
 	struct pci_bus *bus;
 	unsigned slot, function;
-	unsigned line;	   /* which of the four its INTx pin is wired to */
-	unsigned gsi;	   /* of that line */
+	unsigned line;     /* which of the four its INTx pin is wired to */
+	unsigned gsi;      /* of that line */
 	bool intx_wanted;  /* what pci_intx_set() said */
 	bool intx_blocked; /* by bit 10 of the command register */
 	uint8_t config[PCI_CONFIG_BYTES];
@@ -82,7 +82,7 @@ struct pci_dev {
 
 /* Where the guest finds things: chosen by the architecture. */
 struct pci_layout {
-	uint64_t ecam_base;		 /* 1 MiB, for bus 0 */
+	uint64_t ecam_base;              /* 1 MiB, for bus 0 */
 	uint64_t mem32_base, mem32_size; /* windows for BARs; size 0: there is none */
 	uint64_t mem64_base, mem64_size;
 	unsigned intx_gsi[PCI_INTX_LINES]; /* of line (slot + pin - 1) % 4, pin 1 being INTA */
@@ -128,8 +128,8 @@ void pci_dev_bar(struct pci_dev *d, unsigned index, uint64_t size, bool is_64bit
 unsigned pci_dev_capability(struct pci_dev *d, const void *capability, unsigned n);
 
 /*
- * Plugs the function into the next free place, gives it an interrupt line and addresses for its BARs
- * (memory decoding on).  -ENOSPC when the bus or a window is full.
+ * Plugs the function into the next free place, gives it an interrupt line and addresses for its
+ * BARs (memory decoding on).  -ENOSPC when the bus or a window is full.
  */
 int pci_add(struct pci_bus *b, struct pci_dev *d, struct err *e) MUST_CHECK;
 

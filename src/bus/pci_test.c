@@ -12,7 +12,9 @@
 
 #include <cmocka.h>
 
-enum { ECAM = 0xe0000000, MEM32 = 0xc0000000, MEM32_BYTES = 0x10000000 };
+#define ECAM 0xe0000000ull
+#define MEM32 0xc0000000ull
+#define MEM32_BYTES 0x10000000ull
 
 static const uint64_t mem64 = 0x8000000000, mem64_bytes = 0x1000000000;
 

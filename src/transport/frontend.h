@@ -10,15 +10,16 @@
  *
  * A front end without a device goes on: registers answer from what is known, kicks pile up in the
  * eventfds, and what the driver starts or resets meanwhile is carried out when a device is back.  A
- * new device gets features, memory, ring addresses, eventfds and the in-flight log of the one before
- * it; the guest sees a pause.
+ * new device gets features, memory, ring addresses, eventfds and the in-flight log of the one
+ *before it; the guest sees a pause.
  *
  * Invariants:
  *  1. Features change only before FEATURES_OK; a queue's size and addresses only while it is off.
- *  2. A device has a queue ("live") only if the driver is ready (DRIVER_OK) and the queue on.  Before
- *     a reset or queue reset is over it has let go: it answered GET_VRING_BASE, or is disconnected.
- *  3. Whatever the device does, no call takes longer than limit_ms; one that takes longer, or breaks
- *     the protocol, is cut off, and lost() is called.
+ *  2. A device has a queue ("live") only if the driver is ready (DRIVER_OK) and the queue on.
+ *Before a reset or queue reset is over it has let go: it answered GET_VRING_BASE, or is
+ *disconnected.
+ *  3. Whatever the device does, no call takes longer than limit_ms; one that takes longer, or
+ *breaks the protocol, is cut off, and lost() is called.
  *  4. The loop's thread waits for a device only in the handshake after it first answered.
  *
  * Threads: attach, detach, init and fini on the loop's thread, everything else on any.
@@ -46,20 +47,21 @@ enum {
 struct frontend;
 
 struct frontend_args {
-	const char *name;   /* "block0", borrowed */
-	uint16_t virtio_id; /* virtio 1.2, section 5 */
-	unsigned nqueues;   /* at most; the device may have fewer, if it can say so */
-	uint16_t queue_size; /* largest that is offered, a power of two; 0: 256 */
+	const char *name;         /* "block0", borrowed */
+	uint16_t virtio_id;       /* virtio 1.2, section 5 */
+	unsigned nqueues;         /* at most; the device may have fewer, if it can say so */
+	uint16_t queue_size;      /* largest that is offered, a power of two; 0: 256 */
 	uint64_t features_hidden; /* features not to be offered to the driver */
 	size_t config_size;
-	const void *config; /* config_size bytes, for devices that have no configuration space; or NULL */
+	const void *config; /* config_size bytes, for devices that have no configuration space; or
+			       NULL */
 	const struct gmem *gmem; /* with an fd in each region */
 	struct loop *loop;
 	unsigned limit_ms; /* 0: FRONTEND_LIMIT_MS */
 
 	/*
-	 * The device has closed the connection or was cut off; why is a constant string.  Called on the
-	 * loop's thread, once an attachment.  The owner ends the process and attaches another.
+	 * The device has closed the connection or was cut off; why is a constant string.  Called on
+	 * the loop's thread, once an attachment.  The owner ends the process and attaches another.
 	 */
 	void (*lost)(struct frontend *f, const char *why);
 	void *owner; /* for lost */
@@ -76,7 +78,8 @@ struct frontend_queue {
 
 /* What a transport hears. */
 struct frontend_listener {
-	/* The configuration space or the NEEDS_RESET bit has changed; on the loop's thread, unlocked. */
+	/* The configuration space or the NEEDS_RESET bit has changed; on the loop's thread,
+	 * unlocked. */
 	void (*config_changed)(struct frontend_listener *l);
 };
 
@@ -100,28 +103,28 @@ struct frontend {
 
 	/* Shared without the lock. */
 	_Atomic enum frontend_link state;
-	atomic_bool config_stale;      /* the device has said that it changed */
-	atomic_uint session;	       /* number of the driver's session; a reset begins the next */
-	atomic_uint broken_session;    /* in which a device broke */
-	atomic_uint restarts;	       /* attachments after the first */
+	atomic_bool config_stale;   /* the device has said that it changed */
+	atomic_uint session;        /* number of the driver's session; a reset begins the next */
+	atomic_uint broken_session; /* in which a device broke */
+	atomic_uint restarts;       /* attachments after the first */
 
 	pthread_mutex_t lock; /* of everything below, and of queues but for the eventfds */
 	pthread_cond_t linked;
 	struct link link;
-	const char *why;   /* the link was cut, or NULL */
-	int channel_peer;  /* the device's end of the channel, until it is sent */
-	bool known;	   /* a device has answered once: what follows is right */
-	bool given_up;	   /* and none will any more */
+	const char *why;  /* the link was cut, or NULL */
+	int channel_peer; /* the device's end of the channel, until it is sent */
+	bool known;       /* a device has answered once: what follows is right */
+	bool given_up;    /* and none will any more */
 	unsigned nqueues;
 	uint64_t backend_features; /* as the device offers them */
-	uint64_t features;	   /* as the driver sees them */
+	uint64_t features;         /* as the driver sees them */
 	uint64_t driver_features;  /* as the driver wants them */
 	uint8_t status;
 	uint8_t generation;
 	uint8_t config[FRONTEND_CONFIG_MAX];
-	uint8_t driver_config[FRONTEND_CONFIG_MAX]; /* what the driver wrote since the last reset, */
-	bool is_written[FRONTEND_CONFIG_MAX];	    /* and where */
-	int inflight_fd;		/* the log, made by the first device; -1: none */
+	uint8_t driver_config[FRONTEND_CONFIG_MAX]; /* written since the last reset, */
+	bool is_written[FRONTEND_CONFIG_MAX];       /* and where */
+	int inflight_fd; /* the log, made by the first device; -1: none */
 	struct vu_inflight inflight;
 };
 

@@ -2,10 +2,10 @@
 /*
  * frontend_device.c - the side of a front end that speaks to the device
  *
- * Greeting (GET_FEATURES is sent) and handshake are apart, so that nobody waits for a device that is
- * still opening its files: the answer wakes the loop, or is waited for by the first vCPU that needs
- * to know something.  Cutting a device off only shuts the socket down; the loop hears the hang-up
- * and tells the owner.
+ * Greeting (GET_FEATURES is sent) and handshake are apart, so that nobody waits for a device that
+ * is still opening its files: the answer wakes the loop, or is waited for by the first vCPU that
+ * needs to know something.  Cutting a device off only shuts the socket down; the loop hears the
+ * hang-up and tells the owner.
  *
  * A request that a device refuses (-EREMOTEIO) while a driver starts is taken for the driver's
  * fault, and breaks its session; during the handshake it is the device's.
@@ -17,11 +17,17 @@
 #include "virtio/ids.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <time.h>
+#include <unistd.h>
 
-enum { HANDSHAKE_LIMIT_MS = 2000 }; /* of a device that is up and running */
+enum {
+	HANDSHAKE_LIMIT_MS = 2000, /* for a device that is up and running */
+	LOG_BYTES_MAX = 64 << 20,  /* more than any number of queues needs */
+	LOG_HEAD_BYTES = 64,       /* of a queue's part, with the version; 0 means unused */
+};
 
 static const uint64_t protocol_wanted =
 	VU_BIT(VU_PROTOCOL_F_MQ) | VU_BIT(VU_PROTOCOL_F_REPLY_ACK) |
@@ -113,8 +119,7 @@ static int fetch_queue_count(struct frontend *f)
 
 static int hand_over_channel(struct frontend *f)
 {
-	struct vu_msg m = {
-		.request = VU_SET_BACKEND_REQ_FD, .fds = {f->channel_peer}, .nfds = 1};
+	struct vu_msg m = {.request = VU_SET_BACKEND_REQ_FD, .fds = {f->channel_peer}, .nfds = 1};
 	int r = 0;
 
 	if (link_has(&f->link, VU_PROTOCOL_F_BACKEND_REQ))
@@ -157,7 +162,7 @@ static int replay_config(struct frontend *f)
 	return r;
 }
 
-/* What the driver sees of the device's features; on a later device, whether it has what was agreed. */
+/* What the driver sees of the device's features; of a later one: has it what was agreed? */
 static int settle_features(struct frontend *f)
 {
 	const uint64_t ours = VIRTIO_BIT(VIRTIO_F_RING_RESET);
@@ -250,26 +255,62 @@ bool device_known(struct frontend *f)
 
 /* Sessions */
 
-/* The first device makes the log, for it knows its shape; the later ones find it as it was left. */
-static int hand_over_log(struct frontend *f)
+/* Whether a log that a device made may be kept: memory, so that writing to it cannot block. */
+static bool log_is_sound(int fd, const struct vu_inflight *log)
+{
+	return le64_get(log->size) <= LOG_BYTES_MAX && le64_get(log->offset) <= LOG_BYTES_MAX &&
+	       fcntl(fd, F_GET_SEALS) >= 0;
+}
+
+/* Has the device make a log, for it knows its shape. */
+static int fetch_log(struct frontend *f)
 {
 	struct vu_msg reply, m = {.request = VU_GET_INFLIGHT_FD, .size = sizeof(m.p.inflight)};
+	auto_fd fd = -1;
 	int r;
+
+	m.p.inflight.queues = le16_of((uint16_t)f->nqueues);
+	m.p.inflight.queue_size = le16_of(f->args.queue_size);
+	r = link_ask(&f->link, &m, &reply);
+	if (r < 0)
+		return r;
+	fd = vu_msg_take_fd(&reply, 0);
+	vu_msg_fini(&reply);
+	if (fd < 0 || le64_get(reply.p.inflight.size) == 0)
+		return 0; /* it has none to offer */
+	if (!log_is_sound(fd, &reply.p.inflight))
+		return -EPROTO;
+	f->inflight = reply.p.inflight;
+	f->inflight_fd = fd_take(&fd);
+	return 0;
+}
+
+/* A queue begins anew: marks its part of the log, which are all of one length, as unused. */
+static void log_clear(struct frontend *f, unsigned q)
+{
+	const uint8_t zeros[LOG_HEAD_BYTES] = {0};
+	uint64_t part;
+
+	if (f->inflight_fd < 0)
+		return;
+	part = le64_get(f->inflight.size) / f->nqueues;
+	if (pwrite(f->inflight_fd, zeros, sizeof(zeros),
+		   (off_t)(le64_get(f->inflight.offset) + q * part)) < 0)
+		log_limited(&f->log, "%s: cannot clear its in-flight log", f->args.name);
+}
+
+/* The first device of a session makes the log, the later ones find it as it was left. */
+static int hand_over_log(struct frontend *f)
+{
+	struct vu_msg m;
+	int r = 0;
 
 	if (!link_has(&f->link, VU_PROTOCOL_F_INFLIGHT_SHMFD))
 		return 0;
-	if (f->inflight_fd < 0) {
-		m.p.inflight.queues = le16_of((uint16_t)f->nqueues);
-		m.p.inflight.queue_size = le16_of(f->args.queue_size);
-		r = link_ask(&f->link, &m, &reply);
-		if (r < 0)
-			return r;
-		f->inflight = reply.p.inflight;
-		f->inflight_fd = vu_msg_take_fd(&reply, 0);
-		vu_msg_fini(&reply);
-	}
 	if (f->inflight_fd < 0)
-		return 0; /* it has none to offer */
+		r = fetch_log(f);
+	if (r < 0 || f->inflight_fd < 0)
+		return r;
 	m = (struct vu_msg){.request = VU_SET_INFLIGHT_FD,
 			    .size = sizeof(f->inflight),
 			    .p.inflight = f->inflight,
@@ -289,7 +330,7 @@ static struct ring_bytes ring_bytes(const struct frontend *f, const struct front
 	return (struct ring_bytes){16u * q->size, 6 + 2u * q->size, 6 + 8u * q->size};
 }
 
-/* The device checks the same; but foreign ones might end over it, and that would be the guest's doing. */
+/* The device checks the same; but a foreign one might end over what is the guest's doing. */
 static bool rings_are_sound(const struct frontend *f, const struct frontend_queue *q)
 {
 	bool is_packed = f->driver_features & VIRTIO_BIT(VIRTIO_F_RING_PACKED);
@@ -303,9 +344,9 @@ static bool rings_are_sound(const struct frontend *f, const struct frontend_queu
 }
 
 /*
- * Where a device goes on.  A ring that another device had: after the last buffer it gave back, which
- * the ring itself says; the log has what is missing in between.  A packed ring does not say it, but
- * its log does.
+ * Where a device goes on.  A ring that another device had: after the last buffer it gave back,
+ * which the ring itself says; the log has what is missing in between.  A packed ring does not say
+ * it, but its log does.
  */
 static uint32_t ring_base(const struct frontend *f, const struct frontend_queue *q)
 {
@@ -408,6 +449,7 @@ void device_queue_stop(struct frontend *f, unsigned q)
 	if (r < 0)
 		device_cut(f, r);
 	f->queues[q].live = false;
+	log_clear(f, q);
 }
 
 void device_stop(struct frontend *f)

@@ -12,7 +12,7 @@
 /* Waits, with the limit, until a device has answered once; false if none has. */
 bool device_known(struct frontend *f);
 
-/* Goes through the handshake with a device that was greeted, and has it take up the driver's work. */
+/* The handshake with a device that was greeted; then it takes up the driver's work. */
 void device_shake_hands(struct frontend *f);
 
 /* The driver is ready: hands over features, memory and the queues that are on. */

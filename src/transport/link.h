@@ -6,8 +6,8 @@
  * take together.  Nothing in a reply is trusted but what virtio/vhost_user.h checks.
  *
  * Errors of all calls: -ETIMEDOUT, -EPROTO the peer broke the protocol, -ENODATA it closed the
- * connection, -EREMOTEIO it refused, else errno of the socket.  After any but -EREMOTEIO the link is
- * of no use.
+ * connection, -EREMOTEIO it refused, else errno of the socket.  After any but -EREMOTEIO the link
+ * is of no use.
  */
 #pragma once
 

@@ -197,7 +197,8 @@ static void register_write(struct virtio_mmio *v, uint64_t at, uint32_t value)
 
 	switch (at) {
 	case VIRTIO_MMIO_DRIVER_FEATURES:
-		frontend_driver_features_set(f, own_read(v, VIRTIO_MMIO_DRIVER_FEATURES_SEL), value);
+		frontend_driver_features_set(f, own_read(v, VIRTIO_MMIO_DRIVER_FEATURES_SEL),
+					     value);
 		break;
 	case VIRTIO_MMIO_QUEUE_NOTIFY:
 		if (value < f->args.nqueues)

@@ -65,13 +65,17 @@ enum {
 static const struct field {
 	uint8_t at, size;
 } fields[] = {
-	{DEVICE_FEATURE_SELECT, 4}, {DEVICE_FEATURE, 4},    {DRIVER_FEATURE_SELECT, 4},
-	{DRIVER_FEATURE, 4},	    {CONFIG_MSIX_VECTOR, 2}, {NUM_QUEUES, 2},
-	{DEVICE_STATUS, 1},	    {CONFIG_GENERATION, 1}, {QUEUE_SELECT, 2},
-	{QUEUE_SIZE, 2},	    {QUEUE_MSIX_VECTOR, 2}, {QUEUE_ENABLE, 2},
-	{QUEUE_NOTIFY_OFF, 2},	    {QUEUE_DESC, 4},	    {QUEUE_DESC_HIGH, 4},
-	{QUEUE_DRIVER, 4},	    {QUEUE_DRIVER_HIGH, 4}, {QUEUE_DEVICE, 4},
-	{QUEUE_DEVICE_HIGH, 4},	    {QUEUE_NOTIFY_DATA, 2}, {QUEUE_RESET, 2},
+	{DEVICE_FEATURE_SELECT, 4}, {DEVICE_FEATURE, 4},
+	{DRIVER_FEATURE_SELECT, 4}, {DRIVER_FEATURE, 4},
+	{CONFIG_MSIX_VECTOR, 2},    {NUM_QUEUES, 2},
+	{DEVICE_STATUS, 1},         {CONFIG_GENERATION, 1},
+	{QUEUE_SELECT, 2},          {QUEUE_SIZE, 2},
+	{QUEUE_MSIX_VECTOR, 2},     {QUEUE_ENABLE, 2},
+	{QUEUE_NOTIFY_OFF, 2},      {QUEUE_DESC, 4},
+	{QUEUE_DESC_HIGH, 4},       {QUEUE_DRIVER, 4},
+	{QUEUE_DRIVER_HIGH, 4},     {QUEUE_DEVICE, 4},
+	{QUEUE_DEVICE_HIGH, 4},     {QUEUE_NOTIFY_DATA, 2},
+	{QUEUE_RESET, 2},
 };
 
 static struct virtio_pci *of_dev(struct pci_dev *d)
@@ -126,7 +130,7 @@ static enum virtio_pci_way way_wanted(const struct virtio_pci *v, unsigned q)
 	if (v->msix.enabled && vector >= v->msix.nvectors)
 		return VIRTIO_PCI_DROPPED;
 	return v->msix.enabled && msix_is_direct(&v->msix, vector) ? VIRTIO_PCI_DIRECT
-								    : VIRTIO_PCI_WATCHED;
+								   : VIRTIO_PCI_WATCHED;
 }
 
 /*
@@ -311,7 +315,8 @@ static uint32_t field_read(struct virtio_pci *v, unsigned field)
 	case DEVICE_FEATURE:
 		return feature_word(frontend_features(f), own_read(v, DEVICE_FEATURE_SELECT));
 	case DRIVER_FEATURE:
-		return feature_word(frontend_driver_features(f), own_read(v, DRIVER_FEATURE_SELECT));
+		return feature_word(frontend_driver_features(f),
+				    own_read(v, DRIVER_FEATURE_SELECT));
 	case NUM_QUEUES:
 		return frontend_nqueues(f);
 	case DEVICE_STATUS:
@@ -350,7 +355,8 @@ static void own_write(struct virtio_pci *v, unsigned field, uint32_t value)
 		v->driver_feature_select = value;
 		break;
 	case CONFIG_MSIX_VECTOR:
-		v->config_vector = value < v->msix.nvectors ? (uint16_t)value : VIRTIO_MSI_NO_VECTOR;
+		v->config_vector =
+			value < v->msix.nvectors ? (uint16_t)value : VIRTIO_MSI_NO_VECTOR;
 		break;
 	case QUEUE_SELECT:
 		v->queue_select = (uint16_t)value;

@@ -45,7 +45,7 @@ struct virtio_pci {
 	struct host *host;
 	struct loop *loop;
 	unsigned nqueues; /* for which there are doorbells and vectors */
-	int calls_fd;	  /* epoll of the calls that are watched */
+	int calls_fd;     /* epoll of the calls that are watched */
 	struct watch calls_watch;
 	unsigned config_access; /* where that capability is */
 
@@ -61,8 +61,8 @@ struct virtio_pci {
 };
 
 /*
- * Plugs the device into the bus.  All arguments are borrowed and must outlive it; the front end need
- * not have a device yet.  Call virtio_pci_fini() even if this fails.
+ * Plugs the device into the bus.  All arguments are borrowed and must outlive it; the front end
+ * need not have a device yet.  Call virtio_pci_fini() even if this fails.
  */
 int virtio_pci_init(struct virtio_pci *v, struct frontend *f, struct pci_bus *bus,
 		    struct host *host, struct loop *loop, struct err *e) MUST_CHECK;
