@@ -411,7 +411,7 @@ static int parse_arguments(struct arguments *a, int argc, char **argv, struct er
 {
 	size_t noptions = 0;
 
-	for (int i = 1; i < argc; i++) {
+	for (int i = 0; i < argc; i++) {
 		int r = 0;
 
 		if (strncmp(argv[i], "--", 2) == 0)

@@ -31,7 +31,7 @@ enum {
 	DEVICE_FD_CONTROL = 4,	  /* SOCK_SEQPACKET, see docs/control.md */
 };
 
-/* `crosvm device ...`; argv[0] is "device". Returns the exit code; prints its own messages. */
+/* The words after `crosvm device`, ended by NULL. Returns the exit code; prints its own messages. */
 int device_main(int argc, char **argv);
 
 struct call;

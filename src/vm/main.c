@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* main.c - subcommands, nothing else */
 #include "base/log.h"
+#include "devices/serve.h"
 #include "vm/command.h"
 #include "vm/config.h"
 #include "vm/exit_codes.h"
@@ -60,6 +61,7 @@ static const struct {
 	{"resume", command_resume, "Lets the vCPUs of virtual machines go on"},
 	{"status", command_status, "Tells how virtual machines are"},
 	{"check", command_check, "Tells what this host has and lacks"},
+	{"device", device_main, "Serves one device to another program (vhost-user)"},
 	{"devices", command_devices, "Lists the types of devices built in"},
 	{"version", command_version, "Prints the version"},
 };
