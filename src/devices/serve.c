@@ -32,7 +32,7 @@ struct server {
 	struct loop loop;
 	struct session session;
 	bool is_open, in_session;
-	int listen_fd, control_sock; /* owned; -1 for none */
+	int listen_fd, control_sock, log_fd; /* owned; -1 for none */
 	struct watch listen_watch, control_watch;
 };
 
@@ -155,6 +155,7 @@ static int server_session_take(struct server *s, int sock)
 
 	s->session.on_end = session_over;
 	s->session.owner = s;
+	s->session.log_fd = s->log_fd;
 	r = session_start_take(&s->session, s->d, &s->loop, sock);
 	s->in_session = r == 0;
 	return r;
@@ -199,6 +200,7 @@ static void server_fini(struct server *s)
 	s->d = NULL;
 	fd_close(&s->listen_fd);
 	fd_close(&s->control_sock);
+	fd_close(&s->log_fd);
 	loop_fini(&s->loop);
 }
 
@@ -215,6 +217,7 @@ static int server_init_take(struct server *s, struct device *d, int sock, int li
 	s->d = d;
 	s->listen_fd = listen_fd;
 	s->control_sock = control_sock;
+	s->log_fd = -1;
 	d->loop = &s->loop;
 	if (r == 0)
 		r = listen_start(s);
@@ -222,6 +225,8 @@ static int server_init_take(struct server *s, struct device *d, int sock, int li
 		r = control_start(s);
 	s->is_open = r == 0;
 	r = r < 0 ? err_set(e, -r, "cannot wait for its sockets") : device_open(d, e);
+	if (r == 0)
+		s->log_fd = log_file_create(d); /* without, front ends get no log */
 	if (r == 0 && sock >= 0) {
 		r = server_session_take(s, sock);
 		if (r == 0)

@@ -16,9 +16,7 @@ const struct call session_calls[] = {
 	CALL_ARG(fcntl, 1, F_SETFL),
 	CALL(fstat),
 	CALL_ARG(newfstatat, 3, 0x1000 /* AT_EMPTY_PATH */),
-	CALL(ftruncate),
 	CALL_ARG(madvise, 2, MADV_DONTDUMP),
-	CALL(memfd_create),
 	CALL_END
 };
 
@@ -144,17 +142,12 @@ static struct ring *ring_to_set(struct session *s, uint32_t index)
 	return r;
 }
 
-static uint32_t queue_size_most(const struct session *s)
-{
-	return s->d->type->queue_size ? s->d->type->queue_size : DEVICE_QUEUE_SIZE;
-}
-
 static int set_vring_num(struct session *s, struct vu_msg *m)
 {
 	struct ring *r = ring_to_set(s, le32_get(m->p.state.index));
 	uint32_t size = le32_get(m->p.state.num);
 
-	if (!r || size == 0 || size > queue_size_most(s))
+	if (!r || size == 0 || size > device_queue_size(s->d))
 		return -EINVAL;
 	r->size = size;
 	rings_resume(s);
@@ -323,16 +316,15 @@ static int set_config(struct session *s, struct vu_msg *m)
 static int get_inflight_fd(struct session *s, struct vu_msg *m)
 {
 	struct vu_msg reply = {.size = sizeof(reply.p.inflight)};
-	auto_fd fd = -1;
 	int r;
 
 	reply.p.inflight.queues = m->p.inflight.queues;
 	reply.p.inflight.queue_size = m->p.inflight.queue_size;
-	r = any_live(s) ? -EBUSY : log_create(s, &reply.p.inflight, &fd);
+	r = any_live(s) ? -EBUSY : log_create(s, &reply.p.inflight);
 	if (r < 0)
 		reply.p.inflight = (struct vu_inflight){0}; /* size 0: there is none */
-	if (fd >= 0)
-		reply.fds[reply.nfds++] = fd;
+	else
+		reply.fds[reply.nfds++] = s->log_fd;
 	return vu_reply(&s->conn, m, &reply);
 }
 
@@ -445,7 +437,8 @@ int session_start_take(struct session *s, struct device *d, struct loop *l, int 
 {
 	int r;
 
-	*s = (struct session){.d = d, .loop = l, .on_end = s->on_end, .owner = s->owner};
+	*s = (struct session){
+		.d = d, .loop = l, .on_end = s->on_end, .owner = s->owner, .log_fd = s->log_fd};
 	s->conn = (struct vu_conn){.sock = sock, .direction = VU_REQUESTS};
 	s->backend = (struct vu_conn){.sock = -1, .direction = VU_BACKEND_REPLIES};
 	s->conn_watch = (struct watch){.fd = sock, .ready = conn_ready};

@@ -56,9 +56,10 @@ struct session {
 
 	bool ended; /* the connection is no more */
 
-	/* The owner's, set before session_start_take(). Called last, when the connection has ended. */
+	/* The owner's, set before session_start_take(). on_end: the connection has ended. */
 	void (*on_end)(struct session *s);
 	void *owner;
+	int log_fd; /* of log_file_create(), borrowed; -1: no logs are made */
 };
 
 /* Calls that a session makes, beyond seccomp_common; ended as usual. */
@@ -72,6 +73,12 @@ int session_start_take(struct session *s, struct device *d, struct loop *l, int 
 
 /* Stops the device and gives back all that came from the front end.  Twice is fine. */
 void session_fini(struct session *s);
+
+/* The longest queue of the device. */
+static inline uint32_t device_queue_size(const struct device *d)
+{
+	return d->type->queue_size ? d->type->queue_size : DEVICE_QUEUE_SIZE;
+}
 
 /* ---- session_rings.c ---- */
 
@@ -98,8 +105,11 @@ void memory_fini(struct session *s);
 /* The guest address of a user address of the front end; false if it is in no region. */
 bool memory_find(const struct session *s, uint64_t user, gpa *ret) MUST_CHECK;
 
-/* Makes a log for the front end to keep, and maps it; *ret_fd is the caller's. */
-int log_create(struct session *s, struct vu_inflight *desc, int *ret_fd) MUST_CHECK;
+/* A file that has room for the log of every queue, made before the jail; or -errno. */
+int log_file_create(const struct device *d) MUST_CHECK;
+
+/* Begins a new log in that file and maps it; the front end is to keep the file. */
+int log_create(struct session *s, struct vu_inflight *desc) MUST_CHECK;
 int log_set(struct session *s, const struct vu_inflight *desc, int fd) MUST_CHECK;
 void log_fini(struct session *s);
 

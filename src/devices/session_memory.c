@@ -151,24 +151,28 @@ static int log_map(struct session *s, const struct vu_inflight *desc, int fd)
 	return 0;
 }
 
-int log_create(struct session *s, struct vu_inflight *desc, int *ret_fd)
+int log_file_create(const struct device *d)
+{
+	auto_fd fd = memfd_create("inflight", MFD_CLOEXEC);
+	size_t bytes = d->nqueues * bytes_a_queue(device_queue_size(d));
+
+	if (fd < 0 || ftruncate(fd, (off_t)round_up(bytes, 4096)) < 0)
+		return -errno;
+	return fd_take(&fd);
+}
+
+int log_create(struct session *s, struct vu_inflight *desc)
 {
 	unsigned queues = le16_get(desc->queues), size = le16_get(desc->queue_size);
-	auto_fd fd = -1;
 	int r;
 
-	if (queues == 0 || queues > DEVICE_QUEUES_MAX || size == 0 || size > VQ_SIZE_MAX)
+	if (s->log_fd < 0 || queues > s->nrings || size > device_queue_size(s->d))
 		return -EINVAL;
-	fd = memfd_create("inflight", MFD_CLOEXEC);
-	if (fd < 0)
-		return -errno;
 	desc->size = le64_of(round_up(queues * bytes_a_queue(size), 4096));
 	desc->offset = le64_of(0);
-	if (ftruncate(fd, (off_t)le64_get(desc->size)) < 0)
-		return -errno;
-	r = log_map(s, desc, fd);
+	r = log_map(s, desc, s->log_fd);
 	if (r == 0)
-		*ret_fd = fd_take(&fd);
+		log_clear(s);
 	return r;
 }
 

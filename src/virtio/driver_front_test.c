@@ -16,6 +16,12 @@ void driver_disconnect(struct driver *d)
 	fd_close(&d->backend.sock);
 	d->conn = (struct vu_conn){.sock = -1};
 	d->backend = (struct vu_conn){.sock = -1};
+	for (unsigned i = 0; i < d->options.nqueues && !d->options.packed; i++) {
+		struct vring_used *used = d->queues[i].device_area;
+
+		if (used)
+			d->queues[i].base = used->idx; /* what died with its process is not known */
+	}
 }
 
 static uint64_t protocol_wanted(const struct driver *d)
