@@ -66,7 +66,8 @@ static int uarts_add(struct chips *c, struct bus *ports, struct err *e)
 
 	for (unsigned i = 0; r == 0 && i < CHIPS_UARTS; i++)
 		if (c->has_uart[i])
-			r = bus_add(ports, uart_places[i].port, UART_REGISTERS, &c->uarts[i].dev, e);
+			r = bus_add(ports, uart_places[i].port, UART_REGISTERS, &c->uarts[i].dev,
+				    e);
 	return r;
 }
 

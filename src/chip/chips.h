@@ -28,9 +28,9 @@ enum { CHIPS_UARTS = 4 };
 struct chips {
 	/* Between chips_init() and chips_add(). */
 	bool has_uart[CHIPS_UARTS]; /* all at first */
-	bool has_pvpanic;	    /* at first */
-	bool has_debug_exit;	    /* not at first */
-	bool has_reset_port;	    /* 0xCF9; not when a PCI host bridge covers it (reset_control) */
+	bool has_pvpanic;           /* at first */
+	bool has_debug_exit;        /* not at first */
+	bool has_reset_port; /* 0xCF9; not when a PCI host bridge covers it (reset_control) */
 
 	struct line uart_lines[2]; /* GSI 4 and 3 */
 	struct line sci;

@@ -11,7 +11,7 @@
 #include <stdint.h>
 
 enum chip_panic {
-	CHIP_PANIC,	   /* the guest's kernel panicked */
+	CHIP_PANIC,        /* the guest's kernel panicked */
 	CHIP_CRASH_LOADED, /* it panicked and a crash kernel takes over: the guest goes on */
 };
 

@@ -11,7 +11,7 @@
 
 enum {
 	STATUS_OUTPUT_FULL = 0x01,
-	COMMAND_PULSE = 0xf0,	   /* pulses the output lines whose bits are 0; bit 0 is reset */
+	COMMAND_PULSE = 0xf0, /* pulses the output lines whose bits are 0; bit 0 is reset */
 	PORT_A_RESET = 0x01,
 	PORT_A_A20 = 0x02,
 	PORT_B_REFRESH = 0x10,

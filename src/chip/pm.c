@@ -44,7 +44,7 @@ static void byte_set(uint16_t *word, unsigned offset, uint8_t value)
 /* Bits written as 1 are cleared. */
 static void status_write(struct pm *p, unsigned offset, uint8_t value)
 {
-	p->status &= (uint16_t)~((unsigned)value << (8 * (offset & 1)));
+	p->status &= (uint16_t) ~((unsigned)value << (8 * (offset & 1)));
 }
 
 /* True when the write asks to power off. */

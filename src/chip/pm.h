@@ -32,7 +32,7 @@ enum {
 	PM_TIMER_BYTES = 4,
 	PM_TIMER_HZ = 3579545,
 	PM_SLEEP_S5 = 5, /* SLP_TYP for \_S5 */
-	PM_SCI_GSI = 9,	 /* level, active high */
+	PM_SCI_GSI = 9,  /* level, active high */
 	PM_RESET = 0xCF9,
 	PM_RESET_VALUE = 0x06, /* for the FADT */
 };

@@ -2,7 +2,12 @@
 /* pvpanic.c - a port by which the guest says that it panicked */
 #include "chip/pvpanic.h"
 
-enum { PANICKED = 1, CRASH_LOADED = 2, SHUT_DOWN = 4, UNDERSTOOD = PANICKED | CRASH_LOADED | SHUT_DOWN };
+enum {
+	PANICKED = 1,
+	CRASH_LOADED = 2,
+	SHUT_DOWN = 4,
+	UNDERSTOOD = PANICKED | CRASH_LOADED | SHUT_DOWN
+};
 
 static uint64_t pvpanic_read(struct bus_dev *d, uint64_t offset, unsigned size)
 {

@@ -10,8 +10,8 @@
  * and 1984 us update), so a guest that finds it off has that long to read a consistent time.
  *
  * There is no interrupt.  Status C reports the end of an update (UF) when the second has changed
- * since it was last read.  The calendar is computed here: the C library's functions may want to read
- * time zone files, which a process in its jail cannot.
+ * since it was last read.  The calendar is computed here: the C library's functions may want to
+ * read time zone files, which a process in its jail cannot.
  */
 #include "chip/rtc_cmos.h"
 
@@ -32,7 +32,7 @@ enum {
 	STATUS_B = 0x0b,
 	STATUS_C = 0x0c,
 	STATUS_D = 0x0d,
-	BASE_MEMORY = 0x15,	/* KiB below 640 */
+	BASE_MEMORY = 0x15,     /* KiB below 640 */
 	EXTENDED_MEMORY = 0x17, /* KiB above 1 MiB, to 64 MiB */
 	EXTENDED_MEMORY_2 = 0x30,
 	HIGH_MEMORY = 0x34, /* units of 64 KiB above 16 MiB */
@@ -86,7 +86,8 @@ static void calendar_of(int64_t s, struct calendar *ret)
 	int64_t days = s / day_s - (s % day_s < 0), rest = s - days * day_s;
 	int64_t from_start = days + EPOCH_DAYS;
 	int64_t era = from_start / ERA_DAYS, day_of_era = from_start % ERA_DAYS;
-	int64_t year = (day_of_era - day_of_era / 1460 + day_of_era / 36524 - day_of_era / 146096) / 365;
+	int64_t year =
+		(day_of_era - day_of_era / 1460 + day_of_era / 36524 - day_of_era / 146096) / 365;
 	int64_t day = day_of_era - (365 * year + year / 4 - year / 100);
 	int64_t month = (5 * day + 2) / 153;
 
@@ -172,7 +173,8 @@ static void registers_apply(struct rtc_cmos *r)
 		.hour = clamp(decode_hour(r, r->ram[HOURS]), 0, 23),
 		.day = clamp(decode(r, r->ram[DAY]), 1, 31),
 		.month = clamp(decode(r, r->ram[MONTH]), 1, 12),
-		.year = decode(r, r->ram[RTC_CENTURY]) * 100 + clamp(decode(r, r->ram[YEAR]), 0, 99),
+		.year = decode(r, r->ram[RTC_CENTURY]) * 100 +
+			clamp(decode(r, r->ram[YEAR]), 0, 99),
 	};
 
 	r->offset_s += seconds_of(&c) - guest_seconds(r);

@@ -24,11 +24,11 @@ enum {
 struct rtc_cmos {
 	struct bus_dev dev;
 	void (*now)(struct timespec *ret); /* CLOCK_REALTIME; tests replace it */
-	pthread_mutex_t lock;		   /* guards all below */
+	pthread_mutex_t lock;              /* guards all below */
 	uint8_t index;
 	uint8_t ram[RTC_BYTES]; /* clock registers are kept here while SET stops updates */
-	int64_t offset_s;	/* guest's clock minus host's */
-	int64_t flags_read_s;	/* guest's second when status C was last read */
+	int64_t offset_s;       /* guest's clock minus host's */
+	int64_t flags_read_s;   /* guest's second when status C was last read */
 };
 
 void rtc_cmos_init(struct rtc_cmos *r);

@@ -7,8 +7,8 @@
  * description of our own; sockets are asked per call; where neither works a write is preceded by
  * poll() and is no larger than what a ready descriptor certainly takes.
  *
- * A pseudoterminal tells when its slave is closed (end of input), but not when it is opened: inotify
- * does.
+ * A pseudoterminal tells when its slave is closed (end of input), but not when it is opened:
+ * inotify does.
  */
 #include "chip/serial_end.h"
 
@@ -51,7 +51,8 @@ int serial_config_check(const struct serial_config *c, struct err *e)
 	if ((c->type == SERIAL_STDIO || c->type == SERIAL_SINK) && c->path)
 		return err_say(e, EINVAL, "type=%s takes no path", type);
 	if (c->type != SERIAL_FILE && (c->append || c->limit))
-		return err_say(e, EINVAL, "append and limit go with type=file, not with type=%s", type);
+		return err_say(e, EINVAL, "append and limit go with type=file, not with type=%s",
+			       type);
 	return 0;
 }
 

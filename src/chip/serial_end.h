@@ -30,10 +30,10 @@ extern const struct serial_config serial_config_default; /* stdio on COM1 */
 
 struct serial_end {
 	struct serial_config config; /* path borrowed */
-	int in_fd, out_fd;	     /* -1: not connected, or ended */
-	int listen_fd;		     /* unix */
-	int pty_fd, opened_fd;	     /* pty: its master; inotify of somebody opening the slave */
-	char pty_name[64];	     /* the slave's path */
+	int in_fd, out_fd;           /* -1: not connected, or ended */
+	int listen_fd;               /* unix */
+	int pty_fd, opened_fd;       /* pty: its master; inotify of somebody opening the slave */
+	char pty_name[64];           /* the slave's path */
 	bool in_is_terminal;
 	bool in_is_socket, out_is_socket;
 	bool unlink_at_end;
@@ -43,13 +43,13 @@ struct serial_end {
 /* Whether the options fit together: file and unix need a path, stdio and sink take none. */
 int serial_config_check(const struct serial_config *c, struct err *e) MUST_CHECK;
 
-int serial_end_open(struct serial_end *s, const struct serial_config *config,
-		    struct err *e) MUST_CHECK;
+int serial_end_open(struct serial_end *s, const struct serial_config *config, struct err *e)
+	MUST_CHECK;
 void serial_end_close(struct serial_end *s);
 
 /*
- * Opens in_fd and out_fd to the client that waits at listen_fd, or to whoever has the pseudoterminal
- * open.  -EAGAIN when there is nobody (any more).
+ * Opens in_fd and out_fd to the client that waits at listen_fd, or to whoever has the
+ * pseudoterminal open.  -EAGAIN when there is nobody (any more).
  */
 int serial_end_connect(struct serial_end *s) MUST_CHECK;
 void serial_end_disconnect(struct serial_end *s);

@@ -2,10 +2,10 @@
 /*
  * serial_port.c - where a serial port of the guest ends on the host
  *
- * A vCPU thread that sends the first byte of a batch sets the port's timer; the main loop then hands
- * on all there is with one write.  The timer is set for FLUSH_NS after the last time, so a byte that
- * comes alone (an echoed key) is out at once and a stream (a boot log) costs at most a hundred
- * writes a second.
+ * A vCPU thread that sends the first byte of a batch sets the port's timer; the main loop then
+ * hands on all there is with one write.  The timer is set for FLUSH_NS after the last time, so a
+ * byte that comes alone (an echoed key) is out at once and a stream (a boot log) costs at most a
+ * hundred writes a second.
  *
  *  I1  Output goes chip -> out[] -> descriptor in order; out[] is refilled only when it is empty.
  *      When the descriptor takes no more we wait for it to be writable, and the chip's buffer fills
@@ -190,8 +190,8 @@ static void typed(struct serial_port *p, const uint8_t *keys, size_t n)
 	p->in_at = p->in_count = 0;
 	while (n > 0) {
 		size_t used, passed;
-		enum terminal_command command = terminal_keys_scan(&p->keys, keys, n, &used,
-								   p->in + p->in_count, &passed);
+		enum terminal_command command =
+			terminal_keys_scan(&p->keys, keys, n, &used, p->in + p->in_count, &passed);
 
 		p->in_count += passed;
 		keys += used;
@@ -243,8 +243,8 @@ static void in_pump(struct serial_port *p)
 {
 	do {
 		if (p->in_at < p->in_count)
-			p->in_at += uart8250_give(p->uart, p->in + p->in_at,
-						  p->in_count - p->in_at);
+			p->in_at +=
+				uart8250_give(p->uart, p->in + p->in_at, p->in_count - p->in_at);
 		if (p->in_at < p->in_count) {
 			in_watch_set(p, false);
 			return;
@@ -337,7 +337,8 @@ static int in_start(struct serial_port *p, struct err *e)
 		if (r < 0)
 			return r;
 		p->continued_watch = (struct watch){terminal_continued_fd(), continued};
-		if (p->continued_watch.fd >= 0 && loop_add(p->loop, &p->continued_watch, EPOLLIN) < 0)
+		if (p->continued_watch.fd >= 0 &&
+		    loop_add(p->loop, &p->continued_watch, EPOLLIN) < 0)
 			return err_set(e, ENOMEM, "cannot watch the terminal");
 	}
 	r = loop_add(p->loop, &p->in_watch, EPOLLIN);

@@ -29,8 +29,8 @@
 enum { SERIAL_CHUNK = 4096 };
 
 struct serial_port {
-	unsigned com;		     /* 1 to 4 */
-	struct uart8250 *uart;	     /* NULL before the start */
+	unsigned com;          /* 1 to 4 */
+	struct uart8250 *uart; /* NULL before the start */
 	struct loop *loop;
 	void (*quit)(void *context); /* the user typed the escape sequence; main thread; or NULL */
 	void *quit_context;
@@ -53,8 +53,8 @@ struct serial_port {
 };
 
 /* Opens what the configuration names, and checks it; config->path is borrowed until the end. */
-int serial_port_open(struct serial_port *p, const struct serial_config *config,
-		     struct err *e) MUST_CHECK;
+int serial_port_open(struct serial_port *p, const struct serial_config *config, struct err *e)
+	MUST_CHECK;
 
 /*
  * Connects the port to its chip and the loop, and takes the terminal if that is what stdin is.

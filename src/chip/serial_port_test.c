@@ -250,12 +250,12 @@ static void options_that_do_not_fit_are_refused(void **state)
 			 -EINVAL);
 	assert_int_equal(serial_config_check(&(struct serial_config){.type = SERIAL_UNIX}, &e),
 			 -EINVAL);
-	assert_int_equal(
-		serial_config_check(&(struct serial_config){.type = SERIAL_STDIO, .path = path}, &e),
-		-EINVAL);
-	assert_int_equal(
-		serial_config_check(&(struct serial_config){.type = SERIAL_PTY, .append = true}, &e),
-		-EINVAL);
+	assert_int_equal(serial_config_check(
+				 &(struct serial_config){.type = SERIAL_STDIO, .path = path}, &e),
+			 -EINVAL);
+	assert_int_equal(serial_config_check(
+				 &(struct serial_config){.type = SERIAL_PTY, .append = true}, &e),
+			 -EINVAL);
 	assert_int_equal(serial_config_check(&(struct serial_config){.type = SERIAL_PTY}, &e), 0);
 }
 
@@ -265,7 +265,8 @@ static void options_are_read_from_text(void **state)
 	struct err e = {0};
 
 	(void)state;
-	assert_int_equal(opt_parse(serial_config_opts, &c, "file,path=out.log,com=2,append", &e), 0);
+	assert_int_equal(opt_parse(serial_config_opts, &c, "file,path=out.log,com=2,append", &e),
+			 0);
 	assert_int_equal(c.type, SERIAL_FILE);
 	assert_string_equal(c.path, "out.log");
 	assert_int_equal(c.com, 2);
@@ -590,8 +591,9 @@ static void terminal_is_raw_and_knows_commands(void **state)
 	assert_received(g, "a\x03\r\x01z");
 	assert_false(g->has_quit);
 
-	assert_int_equal(write(master, "\x01"
-				       "b",
+	assert_int_equal(write(master,
+			       "\x01"
+			       "b",
 			       2),
 			 2);
 	settle(g);

@@ -2,7 +2,7 @@
 /*
  * terminal.c - the user's terminal while a guest has it
  *
- *  I1  While taken.is_raw the terminal has settings of ours and taken.saved what it had before.  The
+ *  I1  While taken.is_raw the terminal has settings of ours and taken.saved what it had before. The
  *      flag is set before the settings change and cleared after they are back, so that a signal in
  *      between restores once more rather than not at all.
  *  I2  Settings are changed only by a process in the foreground: in the background they belong to
@@ -32,8 +32,8 @@ static struct {
 
 /* Deadly signals whose default action would leave the terminal as it is. */
 static const int deadly[] = {
-	SIGSEGV, SIGBUS, SIGILL, SIGFPE, SIGABRT, SIGSYS, SIGTRAP, SIGQUIT, SIGXCPU, SIGXFSZ,
-	SIGTERM, SIGINT, SIGHUP,
+	SIGSEGV, SIGBUS,  SIGILL,  SIGFPE,  SIGABRT, SIGSYS, SIGTRAP,
+	SIGQUIT, SIGXCPU, SIGXFSZ, SIGTERM, SIGINT,  SIGHUP,
 };
 
 bool terminal_is_foreground(int fd)

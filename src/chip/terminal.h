@@ -6,10 +6,10 @@
  * deadly signal strikes.  There is one controlling terminal, so this is the one place with state of
  * the whole process: signal handlers cannot be given any.
  *
- * A serial port of type stdio takes the terminal when it starts.  What is left to vm/run.c: to block
- * SIGTERM, SIGINT and SIGHUP in all threads and read them by a signalfd on the loop, so that they
- * end the run the ordinary way; to ignore SIGPIPE; and to call terminal_release() once the serial
- * ports are flushed, so that what follows is printed to a terminal in order.
+ * A serial port of type stdio takes the terminal when it starts.  What is left to vm/run.c: to
+ * block SIGTERM, SIGINT and SIGHUP in all threads and read them by a signalfd on the loop, so that
+ * they end the run the ordinary way; to ignore SIGPIPE; and to call terminal_release() once the
+ * serial ports are flushed, so that what follows is printed to a terminal in order.
  */
 #pragma once
 
@@ -33,7 +33,8 @@ void terminal_release(void);
 /* Whether reading the fd now would not be refused because we run in the background. */
 bool terminal_is_foreground(int fd);
 
-/* An eventfd (borrowed) that is signalled when the process is continued; -1 if nothing was taken. */
+/* An eventfd (borrowed) that is signalled when the process is continued; -1 if nothing was taken.
+ */
 int terminal_continued_fd(void);
 
 /*

@@ -4,10 +4,10 @@
  *
  * There is no baud rate: a byte that the guest writes is transmitted as soon as it is in the output
  * buffer, from where the host takes it.  Received bytes wait in the input buffer until the receive
- * FIFO has room and the guest shows that it receives: by the receive interrupt enabled, or by polling
- * the line status.  So the resets and dummy reads of a driver that starts lose none.  In the FIFO
- * they raise the data interrupt at once, as "timeout" when they are fewer than the trigger level, for
- * nothing is gained by waiting.
+ * FIFO has room and the guest shows that it receives: by the receive interrupt enabled, or by
+ * polling the line status.  So the resets and dummy reads of a driver that starts lose none.  In
+ * the FIFO they raise the data interrupt at once, as "timeout" when they are fewer than the trigger
+ * level, for nothing is gained by waiting.
  *
  *  I1  THRE and TEMT are set while the output buffer has room for a whole FIFO.  So a guest that
  *      looks at the line status never loses a byte, and one whose receiver is stuck is held up by

@@ -20,7 +20,7 @@ enum {
 	UART_REGISTERS = 8,
 	UART_FIFO = 16,
 	UART_OUTPUT_MAX = 16384, /* waits for the host: a screenful, many times */
-	UART_INPUT_MAX = 256,	 /* waits for the guest beyond its FIFO */
+	UART_INPUT_MAX = 256,    /* waits for the guest beyond its FIFO */
 };
 
 enum uart_event {
@@ -55,7 +55,7 @@ struct uart8250 {
 	bool input_refused;
 
 	unsigned output_at, output_count;
-	uint64_t output_lost; /* bytes written while the transmitter was not ready */
+	uint64_t output_lost;            /* bytes written while the transmitter was not ready */
 	uint8_t output[UART_OUTPUT_MAX]; /* last: not touched before it is used */
 };
 

@@ -213,7 +213,9 @@ static void fewer_bytes_than_trigger_level_are_a_timeout(void **state)
 	static const struct {
 		uint8_t fcr;
 		unsigned level;
-	} triggers[] = {{UART_FCR_TRIGGER_1, 1}, {UART_FCR_TRIGGER_4, 4}, {UART_FCR_TRIGGER_8, 8},
+	} triggers[] = {{UART_FCR_TRIGGER_1, 1},
+			{UART_FCR_TRIGGER_4, 4},
+			{UART_FCR_TRIGGER_8, 8},
 			{UART_FCR_TRIGGER_14, 14}};
 	struct port *p = *state;
 

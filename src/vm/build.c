@@ -84,6 +84,8 @@ static int stage_serial(struct machine *m, struct err *e)
 		if (r < 0)
 			return err_in(e, "--serial");
 		m->nserial_ports++;
+		if (port->end.pty_name[0] != '\0')
+			log_info("COM%u is %s", port->com, port->end.pty_name);
 		port->quit = quit_typed;
 		port->quit_context = m;
 		r = serial_port_start(port, &m->chips.uarts[config->com - 1], &m->loop, e);
