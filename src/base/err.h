@@ -6,8 +6,8 @@
  *
  *	--block: disk.img: cannot open: Permission denied
  *
- * A struct err is a fixed buffer that the caller owns, usually on main's stack: nothing to allocate,
- * nothing to free.  Functions that take one return 0 or -errno and never log.
+ * A struct err is a fixed buffer that the caller owns, usually on main's stack: nothing to
+ * allocate, nothing to free.  Functions that take one return 0 or -errno and never log.
  */
 #pragma once
 

@@ -161,7 +161,7 @@ int fd_send(int sock, const void *buf, size_t n, const int *fds, size_t nfds)
 	return 0;
 }
 
-/* Keeps the first max_fds descriptors of a message and closes the others; false if there were any. */
+/* Keeps the first max_fds descriptors of a message, closes the others; false if there were any. */
 static bool collect(struct msghdr *msg, int *fds, size_t max_fds, size_t *ret_nfds)
 {
 	struct cmsghdr *c;

@@ -62,7 +62,8 @@ int fd_send(int sock, const void *buf, size_t n, const int *fds, size_t nfds) MU
  * 0 at the end of the stream, or -errno.  *ret_nfds is always set; descriptors beyond max_fds are
  * closed and make the call fail with -EMFILE.  -EMSGSIZE when a packet was longer than n.
  */
-ssize_t fd_recv(int sock, void *buf, size_t n, int *fds, size_t max_fds, size_t *ret_nfds) MUST_CHECK;
+ssize_t fd_recv(int sock, void *buf, size_t n, int *fds, size_t max_fds,
+		size_t *ret_nfds) MUST_CHECK;
 
 /* Send and receive timeouts of a socket in milliseconds. 0 or -errno. */
 int fd_timeout_set(int sock, unsigned milliseconds) MUST_CHECK;

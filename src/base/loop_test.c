@@ -199,7 +199,8 @@ static void running_out_of_descriptors_is_an_error(void **state)
 		int lowest = dup(0);
 
 		close(lowest);
-		none = (struct rlimit){.rlim_cur = (rlim_t)lowest + extra, .rlim_max = old.rlim_max};
+		none = (struct rlimit){.rlim_cur = (rlim_t)lowest + extra,
+				       .rlim_max = old.rlim_max};
 		setrlimit(RLIMIT_NOFILE, &none);
 		assert_int_equal(loop_init(&other), -EMFILE);
 		setrlimit(RLIMIT_NOFILE, &old);

@@ -2,8 +2,8 @@
 /*
  * opt.c - option tables: reading and writing key=value,... text
  *
- * A text is cut into words at single commas; a doubled comma is one comma of the word.  Each word is
- * key=value, a flag's key, or (the first only) the value of the row marked first.
+ * A text is cut into words at single commas; a doubled comma is one comma of the word.  Each word
+ * is key=value, a flag's key, or (the first only) the value of the row marked first.
  */
 #include "base/opt.h"
 
@@ -305,8 +305,9 @@ static int parse_word(const struct opt *table, void *target, char *word, bool is
 	if (value)
 		*value++ = '\0';
 	if (!*word)
-		return err_say(e, EINVAL, value ? "a key is missing in front of \"=%s\""
-						: "an empty word between commas%s",
+		return err_say(e, EINVAL,
+			       value ? "a key is missing in front of \"=%s\""
+				     : "an empty word between commas%s",
 			       value ? value : "");
 	if (is_first && !value && (!row || row->kind != OPT_KIND_FLAG) && row_marked_first(table)) {
 		row = row_marked_first(table);
@@ -399,14 +400,15 @@ static void print_size(uint64_t n, char *buf, size_t room)
 		n /= 1024;
 		unit++;
 	}
-	snprintf(buf, room, "%llu%.*s", (unsigned long long)n, unit >= 0, &units[unit < 0 ? 0 : unit]);
+	snprintf(buf, room, "%llu%.*s", (unsigned long long)n, unit >= 0,
+		 &units[unit < 0 ? 0 : unit]);
 }
 
 static bool is_equal(const struct opt *row, const void *a, const void *b)
 {
 	static const size_t sizes[] = {
-		[OPT_KIND_FLAG] = sizeof(bool),	      [OPT_KIND_NUMBER] = sizeof(uint32_t),
-		[OPT_KIND_SIZE] = sizeof(uint64_t),   [OPT_KIND_CHOICE] = sizeof(int),
+		[OPT_KIND_FLAG] = sizeof(bool),          [OPT_KIND_NUMBER] = sizeof(uint32_t),
+		[OPT_KIND_SIZE] = sizeof(uint64_t),      [OPT_KIND_CHOICE] = sizeof(int),
 		[OPT_KIND_MAC] = sizeof(struct opt_mac), [OPT_KIND_FD] = sizeof(int),
 	};
 	const char *const *texts[] = {a, b};
@@ -471,7 +473,8 @@ int opt_dump(const struct opt *table, const void *target, const void *defaults, 
 
 		if (is_unset(table, field) || is_equal(table, field, const_field(table, defaults)))
 			continue;
-		r = opt_append(buf, n, table->name, value_text(table, field, number, sizeof(number)));
+		r = opt_append(buf, n, table->name,
+			       value_text(table, field, number, sizeof(number)));
 		if (r < 0)
 			return r;
 	}

@@ -138,7 +138,8 @@ static void wrong_values_name_key_value_and_remedy(void **state)
 	refused("queues=0", "queues: \"0\": not a number from 1 to 16");
 	refused("queues=1x", "queues: \"1x\": not a number from 1 to 16");
 	refused("queues=-1", "queues: \"-1\": not a number from 1 to 16");
-	refused("queues=99999999999999999999", "queues: \"99999999999999999999\": not a number from 1 to 16");
+	refused("queues=99999999999999999999",
+		"queues: \"99999999999999999999\": not a number from 1 to 16");
 	refused("cache=1", "cache: \"1\": not a size from 4K to 1G");
 	refused("cache=4Kb", "cache: \"4Kb\": not a size from 4K to 1G");
 	refused("cache=99999999999T", "cache: \"99999999999T\": not a size from 4K to 1G");
@@ -165,8 +166,10 @@ static void missing_value(void **state)
 static void unknown_and_repeated_keys_are_refused(void **state)
 {
 	(void)state;
-	refused("a,b", "unknown key \"b\"; known: path, id, ro, sync, queues, cache, format, mac, fd");
-	refused("x=1", "unknown key \"x\"; known: path, id, ro, sync, queues, cache, format, mac, fd");
+	refused("a,b",
+		"unknown key \"b\"; known: path, id, ro, sync, queues, cache, format, mac, fd");
+	refused("x=1",
+		"unknown key \"x\"; known: path, id, ro, sync, queues, cache, format, mac, fd");
 	refused("ro,ro", "ro is given twice");
 	refused("a,path=b", "path is given twice");
 	refused("ro,", "an empty word between commas");

@@ -31,7 +31,8 @@ static const char *value_name(const struct opt *row, char *buf, size_t n)
 	if (row->kind != OPT_KIND_CHOICE)
 		return "VALUE";
 	for (int i = 0; row->choices[i] && used < n; i++)
-		used += (size_t)snprintf(buf + used, n - used, "%s%s", i ? "|" : "", row->choices[i]);
+		used += (size_t)snprintf(buf + used, n - used, "%s%s", i ? "|" : "",
+					 row->choices[i]);
 	return used < n ? buf : "WORD";
 }
 

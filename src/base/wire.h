@@ -2,7 +2,7 @@
 /*
  * wire.h - integers with a fixed byte order
  *
- * They are structs, so arithmetic on them does not compile; hosts are little-endian (checked below).
+ * They are structs, so arithmetic on them does not compile; hosts are little-endian, see below.
  * All have alignment 1, so structs made of them have no padding.
  */
 #pragma once

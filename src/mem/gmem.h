@@ -42,7 +42,7 @@ void gmem_fini(struct gmem *m);
 
 /*
  * Adds [base, base + size), mapped shared from fd at offset; takes the fd only on success.
- * -EINVAL: empty, unaligned, wrapping or overlapping; -ENOSPC: too many regions; else errno of mmap.
+ * -EINVAL: empty, unaligned, wrapping or overlapping; -ENOSPC: too many regions, or that of mmap.
  */
 int gmem_map_take(struct gmem *m, gpa base, uint64_t size, int fd, uint64_t offset) MUST_CHECK;
 

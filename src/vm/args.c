@@ -8,7 +8,7 @@
 #include <string.h>
 
 enum {
-	HELP_COLUMN = 26, /* where the sentences begin */
+	HELP_COLUMN = 26,    /* where the sentences begin */
 	NAME_MAX_GUESS = 32, /* names longer than this are not compared */
 };
 
@@ -84,7 +84,8 @@ static enum args_kind unknown_name(const struct args *a, const char *name, size_
 		err_say(e, EINVAL, "--%.*s: unknown option; did you mean --%s?",
 			(int)min_size(n, 200), name, similar);
 	else
-		err_say(e, EINVAL, "--%.*s: unknown option; see --help", (int)min_size(n, 200), name);
+		err_say(e, EINVAL, "--%.*s: unknown option; see --help", (int)min_size(n, 200),
+			name);
 	return ARGS_WRONG;
 }
 

@@ -31,13 +31,13 @@ enum { TEXT_MAX = 400, KERNEL_MAJOR = 5, KERNEL_MINOR = 10, REPLY_MAX = 32768 };
 
 struct finding {
 	bool is_there;
-	char text[TEXT_MAX];	/* what was found */
-	const char *remedy;	/* a command or two words of advice; NULL for none */
+	char text[TEXT_MAX]; /* what was found */
+	const char *remedy;  /* a command or two words of advice; NULL for none */
 };
 
 struct check {
-	const char *name;  /* for --json; stable */
-	const char *needed_for;	 /* NULL: everything */
+	const char *name;       /* for --json; stable */
+	const char *needed_for; /* NULL: everything */
 	void (*look)(struct finding *f);
 };
 
@@ -72,8 +72,10 @@ static void look_kernel(struct finding *f)
 	    (major > KERNEL_MAJOR || (major == KERNEL_MAJOR && minor >= KERNEL_MINOR)))
 		found(f, "Linux %s", name.release);
 	else
-		lacks(f, "boot a newer kernel: sudo apt install linux-image-amd64", "Linux %s; %d.%d "
-		      "or newer is needed", name.release, KERNEL_MAJOR, KERNEL_MINOR);
+		lacks(f, "boot a newer kernel: sudo apt install linux-image-amd64",
+		      "Linux %s; %d.%d "
+		      "or newer is needed",
+		      name.release, KERNEL_MAJOR, KERNEL_MINOR);
 }
 
 static void look_kvm(struct finding *f)
@@ -87,14 +89,14 @@ static void look_kvm(struct finding *f)
 		lacks(f, "sudo usermod -aG kvm $USER, then log in again",
 		      "/dev/kvm: no permission to open it");
 	} else if (fd < 0) {
-		lacks(f, "sudo modprobe kvm-intel || sudo modprobe kvm-amd; enable virtualization in "
+		lacks(f,
+		      "sudo modprobe kvm-intel || sudo modprobe kvm-amd; enable virtualization in "
 		      "the firmware, or nesting in the outer hypervisor",
 		      "/dev/kvm: %s", strerror(errnum));
 	} else if (kvm_open(&k, "/dev/kvm", &e) < 0) {
 		lacks(f, "boot a newer kernel", "%s", e.text);
 	} else {
-		found(f, "/dev/kvm opens, %d vCPUs at most",
-		      kvm_capability(&k, KVM_CAP_MAX_VCPUS));
+		found(f, "/dev/kvm opens, %d vCPUs at most", kvm_capability(&k, KVM_CAP_MAX_VCPUS));
 	}
 	kvm_close(&k);
 }
@@ -198,7 +200,8 @@ static void look_namespaces(struct finding *f)
 		lacks(f, "sudo sysctl user.max_user_namespaces=10000",
 		      "the limit of user namespaces is 0");
 	else
-		lacks(f, "in a container, allow it clone and unshare of namespaces, or use "
+		lacks(f,
+		      "in a container, allow it clone and unshare of namespaces, or use "
 		      "crosvm run --disable-sandbox",
 		      "user namespaces: %s", strerror(errnum));
 }
@@ -210,7 +213,8 @@ static void look_seccomp(struct finding *f)
 	if (syscall(SYS_seccomp, SECCOMP_GET_ACTION_AVAIL, 0, &kill) == 0)
 		found(f, "system calls can be filtered");
 	else
-		lacks(f, "boot a kernel with CONFIG_SECCOMP_FILTER", "seccomp: %s", strerror(errno));
+		lacks(f, "boot a kernel with CONFIG_SECCOMP_FILTER", "seccomp: %s",
+		      strerror(errno));
 }
 
 static void look_memfd(struct finding *f)

@@ -122,12 +122,12 @@ static void show_status(const char *socket, const char *reply)
 
 static const struct request stop = {
 	"stop", "stop\n", "Ends VMs in good order; their guests are not asked", true, NULL};
-static const struct request suspend = {
-	"suspend", "suspend\n", "Stops the vCPUs of VMs until resume", false, NULL};
-static const struct request resume = {
-	"resume", "resume\n", "Lets the vCPUs of suspended VMs go on", false, NULL};
-static const struct request status = {
-	"status", "status\n", "Tells how VMs and their devices are", false, show_status};
+static const struct request suspend = {"suspend", "suspend\n",
+				       "Stops the vCPUs of VMs until resume", false, NULL};
+static const struct request resume = {"resume", "resume\n", "Lets the vCPUs of suspended VMs go on",
+				      false, NULL};
+static const struct request status = {"status", "status\n", "Tells how VMs and their devices are",
+				      false, show_status};
 
 static int ask(const struct request *request, const char *socket, bool as_json)
 {

@@ -20,9 +20,9 @@ struct device_type;
 
 enum {
 	CONFIG_DEVICES_MAX = 64, /* virtio devices; slots for PCI and virtio-mmio suffice */
-	CONFIG_CPUS_MAX = 255,	 /* APIC ids; KVM may allow fewer */
-	CONFIG_SERIAL_MAX = 4,	 /* COM1 to COM4 */
-	CONFIG_ERRORS_MAX = 16,	 /* messages kept of one command line */
+	CONFIG_CPUS_MAX = 255,   /* APIC ids; KVM may allow fewer */
+	CONFIG_SERIAL_MAX = 4,   /* COM1 to COM4 */
+	CONFIG_ERRORS_MAX = 16,  /* messages kept of one command line */
 };
 
 enum config_transport { CONFIG_TRANSPORT_PCI, CONFIG_TRANSPORT_MMIO };
@@ -30,15 +30,15 @@ enum config_transport { CONFIG_TRANSPORT_PCI, CONFIG_TRANSPORT_MMIO };
 /* One virtio device, in the order the guest will see them. */
 struct config_device {
 	const struct device_type *type; /* ours; NULL: only a foreign back end knows it */
-	const char *name;		/* "block"; static */
+	const char *name;               /* "block"; static */
 	uint16_t virtio_id;
-	char *options;	  /* key=value,... for type->opts, already checked; "" for none */
+	char *options;    /* key=value,... for type->opts, already checked; "" for none */
 	int inherited_fd; /* the N of path=/proc/self/fd/N, to be handed to the process; or -1 */
 
 	/* --vhost-user */
-	char *socket;	   /* of the foreign back end; NULL: a process of ours */
-	char *tag;	   /* virtio-fs: name to mount it by; else NULL */
-	uint32_t queues;   /* 0: what the back end offers */
+	char *socket;    /* of the foreign back end; NULL: a process of ours */
+	char *tag;       /* virtio-fs: name to mount it by; else NULL */
+	uint32_t queues; /* 0: what the back end offers */
 };
 
 struct config {
@@ -49,12 +49,12 @@ struct config {
 	uint32_t cpus;
 	char *socket; /* control socket or the directory for it; NULL for none */
 
-	bool sandbox;	  /* every device in a jailed process */
+	bool sandbox;     /* every device in a jailed process */
 	char *policy_dir; /* seccomp policies in place of the built-in ones; NULL for none */
 
 	char *kvm_device; /* "/dev/kvm" */
-	int transport;	  /* enum config_transport */
-	int log_level;	  /* enum log_level */
+	int transport;    /* enum config_transport */
+	int log_level;    /* enum log_level */
 	bool pvpanic, debug_exit;
 
 	struct serial_config serial[CONFIG_SERIAL_MAX]; /* each .com once; at least one */
@@ -73,11 +73,11 @@ struct config_errors {
 enum { CONFIG_RUN = 0, CONFIG_HELP = 1 };
 
 /*
- * Reads the words after "run".  Returns CONFIG_RUN; CONFIG_HELP when --help was met; or -EINVAL with
- * ret_errors->n > 0.  In every case config_fini() is due.
+ * Reads the words after "run".  Returns CONFIG_RUN; CONFIG_HELP when --help was met; or -EINVAL
+ * with ret_errors->n > 0.  In every case config_fini() is due.
  */
-int config_parse(struct config *c, int argc, char *const *argv,
-		 struct config_errors *ret_errors) MUST_CHECK;
+int config_parse(struct config *c, int argc, char *const *argv, struct config_errors *ret_errors)
+	MUST_CHECK;
 void config_fini(struct config *c);
 
 /* Everything `crosvm run` takes, for people. */

@@ -23,10 +23,10 @@ static const struct {
 	const char *name;
 	uint16_t virtio_id;
 } foreign_types[] = {
-	{"block", VIRTIO_ID_BLOCK},	{"net", VIRTIO_ID_NET},	      {"rng", VIRTIO_ID_RNG},
-	{"console", VIRTIO_ID_CONSOLE}, {"fs", VIRTIO_ID_FS},	      {"scsi", VIRTIO_ID_SCSI},
-	{"gpu", VIRTIO_ID_GPU},		{"input", VIRTIO_ID_INPUT},   {"vsock", VIRTIO_ID_VSOCK},
-	{"sound", VIRTIO_ID_SOUND},	{"crypto", VIRTIO_ID_CRYPTO},
+	{"block", VIRTIO_ID_BLOCK},     {"net", VIRTIO_ID_NET},       {"rng", VIRTIO_ID_RNG},
+	{"console", VIRTIO_ID_CONSOLE}, {"fs", VIRTIO_ID_FS},         {"scsi", VIRTIO_ID_SCSI},
+	{"gpu", VIRTIO_ID_GPU},         {"input", VIRTIO_ID_INPUT},   {"vsock", VIRTIO_ID_VSOCK},
+	{"sound", VIRTIO_ID_SOUND},     {"crypto", VIRTIO_ID_CRYPTO},
 };
 
 struct foreign {
@@ -92,8 +92,8 @@ static int check_inherited(const char *path, const char *name, int *ret_fd, stru
 		return err_say(e, EINVAL, "%s: not the number of a descriptor", path);
 	flags = fcntl((int)n, F_GETFD);
 	if (flags < 0)
-		return err_say(e, EBADF, "%s: descriptor %s is not open; open it with %s<FILE", path,
-			       name, name);
+		return err_say(e, EBADF, "%s: descriptor %s is not open; open it with %s<FILE",
+			       path, name, name);
 	if (flags & FD_CLOEXEC)
 		return err_say(e, EINVAL, "%s: this descriptor is not yours to give", path);
 	*ret_fd = (int)n;
@@ -275,8 +275,10 @@ static int find_foreign(const char *name, size_t n, struct config_device *d, str
 			d->type = device_type_find(d->name);
 			return 0;
 		}
-	return err_say(e, EINVAL, "unknown type \"%.*s\"; known: block, net, rng, console, fs, scsi, "
-		       "gpu, input, vsock, sound, crypto", (int)(n < 64 ? n : 64), name);
+	return err_say(e, EINVAL,
+		       "unknown type \"%.*s\"; known: block, net, rng, console, fs, scsi, "
+		       "gpu, input, vsock, sound, crypto",
+		       (int)(n < 64 ? n : 64), name);
 }
 
 static int check_foreign(const struct config_device *d, const struct foreign *f, struct err *e)

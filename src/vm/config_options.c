@@ -114,7 +114,8 @@ static int check_serial(const struct config *c, const struct serial_config *new,
 {
 	for (unsigned i = 0; i < c->nserial; i++) {
 		if (c->serial[i].com == new->com)
-			return err_say(e, EINVAL, "COM%u is given twice; add com=2, 3 or 4", new->com);
+			return err_say(e, EINVAL, "COM%u is given twice; add com=2, 3 or 4",
+				       new->com);
 		if (c->serial[i].type == SERIAL_STDIO && new->type == SERIAL_STDIO)
 			return err_say(e, EINVAL, "COM%u is on stdio already", c->serial[i].com);
 	}
@@ -139,51 +140,52 @@ static int add_serial(struct config *c, const char *value, struct err *e)
 }
 
 /* The rows below: a function, or a field of struct config. */
-#define ROW_CALL(l, n, v, h, f) .arg = {.name = n, .letter = l, .value = v, .help = h}, .set = f
+#define ROW_CALL(l, n, v, h, f)  .arg = {.name = n, .letter = l, .value = v, .help = h}, .set = f
 #define ROW_FIELD(l, n, v, h, r) .arg = {.name = n, .letter = l, .value = v, .help = h}, .row = r
 
 const struct config_option config_options[] = {
 	{ROW_CALL('m', "mem", "MIB", "Guest memory in MiB, or with a unit: 2G", set_mem),
 	 .default_text = "256"},
 	{ROW_FIELD('c', "cpus", "N", "Virtual CPUs",
-	       OPT_NUMBER(struct config, cpus, 1, CONFIG_CPUS_MAX, NULL)),
+		   OPT_NUMBER(struct config, cpus, 1, CONFIG_CPUS_MAX, NULL)),
 	 .default_text = "1"},
 	{ROW_CALL('i', "initrd", "FILE", "Initial RAM disk", set_initrd)},
 	{ROW_CALL('p', "params", "TEXT", "Words for the kernel command line", config_param_add),
 	 .is_repeatable = true},
-	{ROW_CALL('r', "root", "FILE", "Read-only disk image that is the root file system", add_root)},
+	{ROW_CALL('r', "root", "FILE", "Read-only disk image that is the root file system",
+		  add_root)},
 	{ROW_CALL('d', "disk", "FILE", "Read-only disk image", add_disk), .is_repeatable = true},
 	{ROW_CALL(0, "rwdisk", "FILE", "Writable disk image", add_rwdisk), .is_repeatable = true},
 	{ROW_CALL(0, "serial", "TYPE[,KEY=VALUE...]", "Where a serial port of the guest ends",
-	      add_serial),
+		  add_serial),
 	 .is_repeatable = true, .keys = serial_config_opts, .default_text = "stdio,com=1"},
 	{ROW_CALL(0, "vhost-user", "TYPE,socket=PATH[,...]", "Device served by another program",
-	      config_vhost_user_add),
+		  config_vhost_user_add),
 	 .is_repeatable = true, .keys = config_vhost_user_opts},
 	{ROW_CALL(0, "no-rng", NULL, "Leave out the random number device", clear_rng)},
 	{ROW_FIELD(0, "transport", "pci|mmio", "How the guest finds its virtio devices",
-	       OPT_CHOICE(struct config, transport, transports, NULL)),
+		   OPT_CHOICE(struct config, transport, transports, NULL)),
 	 .default_text = "pci"},
 	{ROW_FIELD(0, "pvpanic", NULL, "Let the guest report a panic",
-	       OPT_FLAG(struct config, pvpanic, NULL))},
+		   OPT_FLAG(struct config, pvpanic, NULL))},
 	{ROW_FIELD(0, "debug-exit", NULL, "Let the guest end with a code: a byte to port 0xf4",
-	       OPT_FLAG(struct config, debug_exit, NULL))},
+		   OPT_FLAG(struct config, debug_exit, NULL))},
 	{ROW_FIELD('s', "socket", "PATH", "Control socket, or the directory for crosvm-PID.sock",
-	       OPT_TEXT(struct config, socket, "PATH", NULL))},
+		   OPT_TEXT(struct config, socket, "PATH", NULL))},
 	{ROW_CALL('u', "multiprocess", NULL, "Each device in a jailed process: the default",
-	      set_sandbox),
+		  set_sandbox),
 	 .is_repeatable = true},
-	{ROW_CALL(0, "disable-sandbox", NULL, "All devices in threads of one process, without jails",
-	      clear_sandbox),
+	{ROW_CALL(0, "disable-sandbox", NULL,
+		  "All devices in threads of one process, without jails", clear_sandbox),
 	 .is_repeatable = true},
-	{ROW_CALL(0, "seccomp-policy-dir", "DIR", "Use NAME_device.policy files in place of built-in lists",
-	      set_policy_dir),
+	{ROW_CALL(0, "seccomp-policy-dir", "DIR",
+		  "Use NAME_device.policy files in place of built-in lists", set_policy_dir),
 	 .is_repeatable = true},
 	{ROW_FIELD(0, "kvm-device", "FILE", "KVM's device file",
-	       OPT_TEXT(struct config, kvm_device, "FILE", NULL)),
+		   OPT_TEXT(struct config, kvm_device, "FILE", NULL)),
 	 .default_text = "/dev/kvm"},
 	{ROW_FIELD(0, "log-level", "error|warn|info|debug", "What is reported on standard error",
-	       OPT_CHOICE(struct config, log_level, log_levels, NULL)),
+		   OPT_CHOICE(struct config, log_level, log_levels, NULL)),
 	 .default_text = "info"},
 	{.arg = {.name = "help", .letter = 'h', .help = "Print this text"}},
 	{.arg = {.name = NULL}},

@@ -15,13 +15,14 @@ struct config_option {
 	struct opt row; /* OPT_KIND_END: none */
 	int (*set)(struct config *c, const char *value, struct err *e);
 
-	const struct opt *keys;	   /* of the value, for help and manual; NULL for plain values */
+	const struct opt *keys;   /* of the value, for help and manual; NULL for plain values */
 	const char *default_text; /* for the help, or NULL */
 };
 
 enum { CONFIG_TABLE_MAX = 96 };
 
-/* Every option that is not a device of its own; ended by a NULL name.  Order is that of the help. */
+/* Every option that is not a device of its own; ended by a NULL name.  Order is that of the help.
+ */
 extern const struct config_option config_options[];
 
 /* Options of other builds and releases, with the reason as their help; ended by a NULL name. */

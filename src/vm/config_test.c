@@ -244,7 +244,8 @@ static void every_mistake_of_a_line_is_told(void **state)
 static void more_mistakes_than_there_is_room_for_are_counted(void **state)
 {
 	(void)state;
-	assert_int_equal(parse("kernel -z -z -z -z -z -z -z -z -z -z -z -z -z -z -z -z -z -z"), -EINVAL);
+	assert_int_equal(parse("kernel -z -z -z -z -z -z -z -z -z -z -z -z -z -z -z -z -z -z"),
+			 -EINVAL);
 	assert_int_equal(errors.n, 18);
 }
 
@@ -459,11 +460,13 @@ static void other_fields_are_set(void **state)
 static void wrong_files_are_refused(void **state)
 {
 	(void)state;
-	refused("-i no kernel", "--initrd: no: No such file or directory; give the path of an initramfs");
+	refused("-i no kernel",
+		"--initrd: no: No such file or directory; give the path of an initramfs");
 	refused("--seccomp-policy-dir no kernel",
 		"--seccomp-policy-dir: no: No such file or directory; without this option built-in "
 		"policies are used");
-	refused("--seccomp-policy-dir kernel kernel", "--seccomp-policy-dir: kernel: not a directory");
+	refused("--seccomp-policy-dir kernel kernel",
+		"--seccomp-policy-dir: kernel: not a directory");
 	refused(".", "kernel: .: this is a directory; give the path of a bzImage or vmlinux");
 }
 
@@ -477,8 +480,8 @@ static void help_wins(void **state)
 
 static void help_and_manual_name_every_option_and_device(void **state)
 {
-	static const char *const words[] = {"mem", "vhost-user", "block", "console", "queues",
-					    "seccomp-policy-dir", "serial"};
+	static const char *const words[] = {"mem",    "vhost-user",         "block", "console",
+					    "queues", "seccomp-policy-dir", "serial"};
 	static void (*const printers[])(FILE *) = {config_help, config_mdoc_options,
 						   config_mdoc_devices};
 	static char text[32768];

@@ -38,7 +38,8 @@ void config_help(FILE *out)
 	      out);
 	for (const struct config_option *o = config_options; o->arg.name; o++)
 		option_help(o, out);
-	fputs("\nDevices (each may be given more than once; a comma in a value is written twice):\n",
+	fputs("\nDevices (each may be given more than once; a comma in a value is written "
+	      "twice):\n",
 	      out);
 	for (const struct device_type *const *t = device_types; *t; t++) {
 		struct arg arg = device_arg(*t);

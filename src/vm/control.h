@@ -20,9 +20,9 @@
 #include <sys/un.h>
 
 enum {
-	CONTROL_CLIENTS_MAX = 16,   /* one more drops the one that was silent longest */
-	CONTROL_LINE_MAX = 4096,    /* a request */
-	CONTROL_REPLY_MAX = 32768,  /* status with every device fits */
+	CONTROL_CLIENTS_MAX = 16,  /* one more drops the one that was silent longest */
+	CONTROL_LINE_MAX = 4096,   /* a request */
+	CONTROL_REPLY_MAX = 32768, /* status with every device fits */
 	CONTROL_DEVICES_MAX = 64,
 	CONTROL_VCPUS_MAX = 255,
 };
@@ -32,7 +32,7 @@ struct control_device {
 	const char *name;  /* "block0" */
 	const char *type;  /* "block" */
 	const char *state; /* "running", "restarting", "failed", ... */
-	pid_t pid;	   /* of its process; 0: a thread, or not ours */
+	pid_t pid;         /* of its process; 0: a thread, or not ours */
 	unsigned restarts;
 };
 
@@ -62,7 +62,7 @@ struct control_client {
 	struct watch watch; /* fd -1: free */
 	uint64_t used_ns;   /* when it last sent something */
 	bool is_skipping;   /* the rest of a line that was too long */
-	bool has_ended;	    /* no more requests will come */
+	bool has_ended;     /* no more requests will come */
 	size_t in_used, out_used, out_sent;
 	char in[CONTROL_LINE_MAX];
 	char out[CONTROL_REPLY_MAX];

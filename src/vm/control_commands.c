@@ -21,7 +21,7 @@ enum {
 struct command {
 	const char *name;
 	const struct opt *opts; /* of a zeroed struct of at most ARGUMENTS_MAX bytes */
-	unsigned permit;	/* in which states of the VM */
+	unsigned permit;        /* in which states of the VM */
 
 	/* Adds what it has to say to the open object. 0 or -errno. */
 	int (*handle)(struct control *c, void *arguments, struct json *reply, struct err *e);

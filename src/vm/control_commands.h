@@ -9,7 +9,7 @@
 void control_reply_error(struct json *reply, const struct err *e);
 
 /*
- * control_listen.c: a listening socket at path or in that directory, close-on-exec and non-blocking,
- * whose file control_unlink() will remove.
+ * control_listen.c: a listening socket at path or in that directory, close-on-exec and
+ * non-blocking, whose file control_unlink() will remove.
  */
 int control_listen(const char *path, struct err *e) MUST_CHECK;

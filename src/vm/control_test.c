@@ -60,8 +60,11 @@ static void fake_status(void *vm, struct control_status *ret)
 	ret->uptime_ms = 1234;
 	ret->ndevices = f->ndevices;
 	for (unsigned i = 0; i < f->ndevices; i++)
-		ret->devices[i] = (struct control_device){
-			.name = "block0", .type = "block", .state = "running", .pid = 42, .restarts = 3};
+		ret->devices[i] = (struct control_device){.name = "block0",
+							  .type = "block",
+							  .state = "running",
+							  .pid = 42,
+							  .restarts = 3};
 }
 
 static const struct control_ops ops = {
@@ -171,8 +174,9 @@ static void commands_are_answered_in_order(void **state)
 	(void)state;
 	say(fd, "suspend\nresume\nhelp\n");
 
-	hear(fd, "{\"ok\":true}\n{\"ok\":true}\n"
-		 "{\"ok\":true,\"commands\":[\"stop\",\"suspend\",\"resume\",\"status\",\"help\"]}\n");
+	hear(fd,
+	     "{\"ok\":true}\n{\"ok\":true}\n"
+	     "{\"ok\":true,\"commands\":[\"stop\",\"suspend\",\"resume\",\"status\",\"help\"]}\n");
 	assert_false(vm.is_suspended);
 	close(fd);
 }
@@ -507,7 +511,7 @@ static void handler_of_a_crash_removes_the_socket(void **state)
 	assert_int_equal(begin(sock_path, &e), 0);
 }
 
-#define TEST(name)	 cmocka_unit_test_setup_teardown(name, set_up, tear_down)
+#define TEST(name)       cmocka_unit_test_setup_teardown(name, set_up, tear_down)
 #define START_TEST(name) cmocka_unit_test_teardown(name, tear_down)
 
 int main(void)

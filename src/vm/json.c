@@ -232,7 +232,7 @@ int json_read(const char *text, void (*value)(void *context, const char *path, c
 	      void *context)
 {
 	struct reader r = {.at = text, .value = value, .context = context};
-	struct level levels[JSON_DEPTH_MAX];
+	struct level levels[JSON_DEPTH_MAX + 1];
 	int depth = 0, found = read_value(&r, &levels[0]);
 
 	depth += found > 0;
@@ -242,10 +242,10 @@ int json_read(const char *text, void (*value)(void *context, const char *path, c
 			depth--;
 		if (found <= 0)
 			continue;
-		if (depth == JSON_DEPTH_MAX)
-			return -EINVAL;
 		found = read_value(&r, &levels[depth]);
 		depth += found > 0;
+		if (depth > JSON_DEPTH_MAX)
+			return -EINVAL;
 	}
 	skip_space(&r);
 	return found < 0 || *r.at ? -EINVAL : 0;

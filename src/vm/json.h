@@ -3,8 +3,8 @@
  * json.h - the replies of the control socket: written by the VM, read by the commands
  *
  * The writer fills a fixed buffer and never allocates.  The reader calls back for every value with
- * the path that leads to it, "devices.0.name"; it takes any JSON text, for the other end of a socket
- * need not be one of ours.
+ * the path that leads to it, "devices.0.name"; it takes any JSON text, for the other end of a
+ * socket need not be one of ours.
  */
 #pragma once
 

@@ -1,0 +1,141 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* control_fuzz.c - any bytes to the control socket; replies are JSON, and the socket stays usable */
+#include "vm/control.h"
+
+#include "base/fd.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+static bool suspended;
+static struct loop loop;
+static struct control control;
+static struct sockaddr_un address = {.sun_family = AF_UNIX};
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n);
+
+static bool is_suspended(void *vm)
+{
+	(void)vm;
+	return suspended;
+}
+
+static void stop(void *vm)
+{
+	(void)vm;
+}
+
+static int suspend_vm(void *vm, struct err *e)
+{
+	(void)vm;
+	(void)e;
+	suspended = true;
+	return 0;
+}
+
+static int resume_vm(void *vm, struct err *e)
+{
+	(void)vm;
+	(void)e;
+	suspended = false;
+	return 0;
+}
+
+static void status(void *vm, struct control_status *ret)
+{
+	(void)vm;
+	ret->state = "running";
+	ret->nvcpus = 2;
+	ret->ndevices = 2;
+	for (unsigned i = 0; i < ret->ndevices; i++)
+		ret->devices[i] = (struct control_device){"a\"\n", "b", "c", 1, 2};
+}
+
+static void remove_socket(void)
+{
+	control_fini(&control);
+}
+
+static void start(void)
+{
+	static const struct control_ops ops = {is_suspended, stop, suspend_vm, resume_vm, status};
+	struct err e;
+
+	snprintf(address.sun_path, sizeof(address.sun_path), "/tmp/control-fuzz-%d.sock",
+		 (int)getpid());
+	if (loop_init(&loop) < 0 ||
+	    control_init(&control, &loop, address.sun_path, &ops, NULL, &e) < 0)
+		abort();
+	atexit(remove_socket);
+}
+
+static int dial(void)
+{
+	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+
+	if (connect(fd, (struct sockaddr *)&address, sizeof(address)) < 0)
+		abort();
+	return fd;
+}
+
+static void settle(void)
+{
+	for (int i = 0; i < 4; i++)
+		if (loop_once(&loop, 0) < 0)
+			abort();
+}
+
+static void ignore(void *context, const char *path, const char *value)
+{
+	(void)context;
+	(void)path;
+	(void)value;
+}
+
+/* Reads what there is; every whole line must be JSON. */
+static void listen_to(int fd)
+{
+	static char text[4 * CONTROL_REPLY_MAX];
+	size_t used = 0;
+	ssize_t r;
+
+	while (used < sizeof(text) - 1 &&
+	       (r = read(fd, text + used, sizeof(text) - 1 - used)) > 0) {
+		used += (size_t)r;
+		settle();
+	}
+	text[used] = '\0';
+	for (char *line = text, *end; (end = strchr(line, '\n')); line = end + 1) {
+		*end = '\0';
+		if (json_read(line, ignore, NULL) < 0)
+			abort();
+	}
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
+{
+	int hostile, friendly;
+	char reply[64] = "";
+
+	if (!control.loop)
+		start();
+	hostile = dial();
+	settle();
+	if (n > 0 && send(hostile, data, n, MSG_NOSIGNAL) < 0)
+		abort();
+	settle();
+	listen_to(hostile);
+	friendly = dial();
+	settle();
+	if (send(friendly, "help\n", 5, MSG_NOSIGNAL) != 5)
+		abort();
+	settle();
+	if (read(friendly, reply, sizeof(reply) - 1) <= 0 || !strstr(reply, "\"ok\":true"))
+		abort();
+	close(hostile);
+	close(friendly);
+	settle();
+	return 0;
+}
