@@ -152,7 +152,7 @@ class Machine:
         arguments = [
             'qemu-system-x86_64', '-nodefaults', '-no-user-config', '-display', 'none',
             '-no-reboot', '-machine', 'q35,hpet=off,memory-backend=ram',
-            '-accel', acceleration, '-cpu', 'max,+svm,+npt,-la57',
+            '-accel', acceleration, '-cpu', 'max,+svm,+npt,-la57,-xsave',
             '-smp', str(options.smp), '-m', f'{options.mem_mib}M',
             '-object', f'memory-backend-file,id=ram,size={options.mem_mib}M,mem-path={ram},'
                        f'share={share}',
