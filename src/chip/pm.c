@@ -6,9 +6,6 @@
 #include "chip/bytes.h"
 
 enum {
-	/* In enable: timer, global lock, power button, RTC.  Linux enables the fixed events and reads
-	 * back whether that worked; of these only the power button's ever comes. */
-	ENABLE_KEPT = 1 << 0 | 1 << 5 | 1 << 8 | 1 << 10,
 	POWER_BUTTON = 1 << 8, /* in status and enable */
 	/* Timer, global lock, buttons, clock: nothing but the button happens, but kernels look
 	 * whether the bits stay set. */

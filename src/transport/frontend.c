@@ -272,6 +272,41 @@ unsigned frontend_restarts(const struct frontend *f)
 	return f->restarts;
 }
 
+bool frontend_is_linked(const struct frontend *f)
+{
+	return f->state == FRONTEND_LINKED;
+}
+
+/* The index of a split ring's last used element; of a packed ring, whose elements tell, a hash. */
+static uint64_t queue_progress(const struct frontend *f, const struct frontend_queue *q)
+{
+	uint64_t hash = 0;
+	le16 used_index = {{0}};
+	le64 half;
+
+	if (!(f->driver_features & VIRTIO_BIT(VIRTIO_F_RING_PACKED))) {
+		if (!gmem_read(f->args.gmem, q->device + 2, &used_index, sizeof(used_index)))
+			return 0;
+		return le16_get(used_index);
+	}
+	for (unsigned i = 0; i < q->size; i++)
+		if (gmem_read(f->args.gmem, q->desc + 16 * i + 8, &half, sizeof(half)))
+			hash = hash * 31 + le64_get(half);
+	return hash;
+}
+
+uint64_t frontend_progress(struct frontend *f)
+{
+	uint64_t sum = 0;
+
+	pthread_mutex_lock(&f->lock);
+	for (unsigned i = 0; i < f->nqueues; i++)
+		if (f->queues[i].enabled)
+			sum = sum * 65537 + queue_progress(f, &f->queues[i]);
+	pthread_mutex_unlock(&f->lock);
+	return sum;
+}
+
 /* ---- features and status ---- */
 
 uint64_t frontend_features(struct frontend *f)

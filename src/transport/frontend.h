@@ -149,6 +149,15 @@ void frontend_give_up(struct frontend *f);
 /* How often a device was replaced. */
 unsigned frontend_restarts(const struct frontend *f);
 
+/* Whether a device serves. */
+bool frontend_is_linked(const struct frontend *f);
+
+/*
+ * A number that differs after requests were completed, and may differ after the driver made new
+ * ones.  To tell a device that dies of every request from one that dies now and then.
+ */
+uint64_t frontend_progress(struct frontend *f);
+
 /* ---- registers; queue numbers and offsets out of range read as 0 and write nowhere ---- */
 
 uint64_t frontend_features(struct frontend *f);

@@ -149,11 +149,13 @@ static const struct {
 	int (*build)(struct machine *m, struct err *e);
 	int exit_code;
 } stages[] = {
-	{stage_loop, EXIT_CODE_ERROR},	   {stage_kvm, EXIT_CODE_HOST},
-	{stage_memory, EXIT_CODE_HOST},	   {stage_platform, EXIT_CODE_HOST},
-	{stage_chips, EXIT_CODE_ERROR},	   {stage_serial, EXIT_CODE_BUILD},
-	{stage_kernel, EXIT_CODE_BUILD},   {stage_tables, EXIT_CODE_BUILD},
+	{stage_loop, EXIT_CODE_ERROR},	   {devices_spawn, EXIT_CODE_BUILD},
+	{stage_kvm, EXIT_CODE_HOST},	   {stage_memory, EXIT_CODE_HOST},
+	{stage_platform, EXIT_CODE_HOST},  {stage_chips, EXIT_CODE_ERROR},
+	{stage_serial, EXIT_CODE_BUILD},   {stage_kernel, EXIT_CODE_BUILD},
+	{devices_plug, EXIT_CODE_BUILD},   {stage_tables, EXIT_CODE_BUILD},
 	{stage_cpus, EXIT_CODE_HOST},	   {stage_control, EXIT_CODE_BUILD},
+	{devices_wait, EXIT_CODE_BUILD},
 };
 
 int machine_build(struct machine *m, const struct config *config, int *ret_code, struct err *e)
@@ -177,6 +179,7 @@ void machine_fini(struct machine *m)
 {
 	cpus_fini(&m->cpus);
 	control_fini(&m->control);
+	devices_fini(m);
 	for (unsigned i = 0; i < m->nserial_ports; i++)
 		serial_port_fini(&m->serial_ports[i]);
 	chips_fini(&m->chips);

@@ -21,6 +21,7 @@
 #include "vm/config.h"
 #include "vm/control.h"
 #include "vm/cpus.h"
+#include "vm/devices.h"
 
 #include <pthread.h>
 #include <stdbool.h>
@@ -39,6 +40,7 @@ struct machine {
 	struct chips chips;
 	struct serial_port serial_ports[ARCH_SERIAL_PORTS];
 	unsigned nserial_ports;
+	struct vm_devices devices;
 	struct arch_platform platform;
 	struct arch_entry entry;
 	struct cpus cpus;

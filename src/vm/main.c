@@ -50,6 +50,12 @@ static int command_run(int argc, char **argv)
 	return r == CONFIG_HELP ? EXIT_CODE_OK : code;
 }
 
+/* device_main() counts its own name among its arguments. */
+static int device_command(int argc, char **argv)
+{
+	return device_main(argc + 1, argv - 1);
+}
+
 static const struct {
 	const char *name;
 	int (*run)(int argc, char **argv); /* the words after the name */
@@ -63,6 +69,7 @@ static const struct {
 	{"check", command_check, "Tells what this host has and lacks"},
 	{"device", device_main, "Serves one device to another program (vhost-user)"},
 	{"devices", command_devices, "Lists the types of devices built in"},
+	{"device", device_command, "Serves a device to another program, by vhost-user"},
 	{"version", command_version, "Prints the version"},
 };
 

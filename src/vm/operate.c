@@ -45,6 +45,7 @@ static void status(void *vm, struct control_status *ret)
 	ret->nvcpus = m->cpus.count;
 	for (unsigned i = 0; i < m->cpus.count; i++)
 		ret->vcpu_exits[i] = __atomic_load_n(&m->cpus.cpu[i].exits, __ATOMIC_RELAXED);
+	devices_status(m, ret);
 }
 
 const struct control_ops machine_control_ops = {

@@ -1,0 +1,366 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* devices.c - the device processes of a machine */
+#include "vm/devices.h"
+
+#include "base/fd.h"
+#include "base/num.h"
+#include "base/wire.h"
+#include "devices/device.h"
+#include "vm/machine.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+enum { INHERITED_NUMBER = DEVICE_FD_CONTROL + 1, SECOND_NS = 1000000000 };
+
+/* "block0", "block1", "rng0": numbered by kind, in the order of the command line. */
+static void device_name(struct vm_devices *all, struct vm_device *d)
+{
+	unsigned n = 0;
+
+	for (struct vm_device *other = all->list; other < d; other++)
+		n += strcmp(other->config->name, d->config->name) == 0;
+	snprintf(d->name, sizeof(d->name), "%s%u", d->config->name, n);
+}
+
+/* The file that was handed to us by number has another number in the process. */
+static char *device_options(const struct config_device *config)
+{
+	char *text = NULL, *at;
+	char theirs[32];
+	int r;
+
+	if (config->inherited_fd < 0)
+		return strdup(config->options);
+	snprintf(theirs, sizeof(theirs), "/proc/self/fd/%d", config->inherited_fd);
+	at = strstr(config->options, theirs);
+	if (!at)
+		return strdup(config->options);
+	r = asprintf(&text, "%.*s/proc/self/fd/%d%s", (int)(at - config->options), config->options,
+		     INHERITED_NUMBER, at + strlen(theirs));
+	return r < 0 ? NULL : text;
+}
+
+static char *device_policy(const struct config *config, const char *type)
+{
+	char *path = NULL;
+
+	if (!config->policy_dir ||
+	    asprintf(&path, "%s/%s_device.policy", config->policy_dir, type) < 0)
+		return NULL;
+	return path;
+}
+
+static void device_arguments(struct vm_device *d)
+{
+	unsigned n = 0;
+
+	d->argv[n++] = (char *)(uintptr_t)"crosvm";
+	d->argv[n++] = (char *)(uintptr_t)"device";
+	d->argv[n++] = (char *)(uintptr_t)d->config->name;
+	d->argv[n++] = (char *)(uintptr_t)"--spawned";
+	d->argv[n++] = (char *)(uintptr_t)"--name";
+	d->argv[n++] = d->name;
+	if (d->policy) {
+		d->argv[n++] = (char *)(uintptr_t)"--policy";
+		d->argv[n++] = d->policy;
+	}
+	if (d->options[0] != '\0')
+		d->argv[n++] = d->options;
+	d->argv[n] = NULL;
+}
+
+static int device_prepare(struct machine *m, struct vm_device *d, struct err *e)
+{
+	d->options = device_options(d->config);
+	d->policy = device_policy(m->config, d->config->name);
+	if (!d->options || (m->config->policy_dir && !d->policy))
+		return err_set(e, ENOMEM, "cannot keep the options of %s", d->name);
+	snprintf(d->source, sizeof(d->source), "src/devices/%s.c", d->config->name);
+	device_arguments(d);
+	return 0;
+}
+
+int device_sockets(struct vm_device *d, int ret_theirs[2], struct err *e)
+{
+	int user[2], control[2];
+	int r = fd_socketpair(SOCK_STREAM, user);
+
+	if (r == 0) {
+		r = fd_socketpair(SOCK_SEQPACKET, control);
+		if (r < 0) {
+			fd_close(&user[0]);
+			fd_close(&user[1]);
+		}
+	}
+	if (r < 0)
+		return err_set(e, -r, "%s: cannot make its sockets", d->name);
+	fd_close(&d->control_sock);
+	d->sock = user[0];
+	d->control_sock = control[0];
+	ret_theirs[0] = user[1];
+	ret_theirs[1] = control[1];
+	return 0;
+}
+
+static int device_spawn(struct vm_devices *all, struct vm_device *d, struct err *e)
+{
+	int theirs[2];
+	int r = device_sockets(d, theirs, e);
+
+	if (r < 0)
+		return r;
+	d->fds[0] = (struct spawn_fd){theirs[0], DEVICE_FD_VHOST_USER};
+	d->fds[1] = (struct spawn_fd){theirs[1], DEVICE_FD_CONTROL};
+	d->fds[2] = (struct spawn_fd){d->config->inherited_fd, INHERITED_NUMBER};
+	r = spawn_start(&all->spawner, &all->table[d - all->list], &d->child, e);
+	fd_close(&theirs[0]);
+	fd_close(&theirs[1]);
+	return r;
+}
+
+static int device_thread(struct vm_device *d, struct err *e)
+{
+	int theirs[2];
+	int r = device_sockets(d, theirs, e);
+
+	if (r < 0)
+		return r;
+	return device_thread_start_take(d->config->name, d->name, d->options, theirs[0], theirs[1],
+					&d->thread, e);
+}
+
+static int foreign_connect(struct vm_device *d, struct err *e)
+{
+	struct sockaddr_un addr = {.sun_family = AF_UNIX};
+	auto_fd fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+	if (fd < 0)
+		return err_set(e, errno, "%s: cannot make a socket", d->name);
+	if (strlen(d->config->socket) >= sizeof(addr.sun_path))
+		return err_say(e, ENAMETOOLONG, "--vhost-user: %s: longer than a socket's path may be",
+			       d->config->socket);
+	strcpy(addr.sun_path, d->config->socket);
+	if (connect(fd, (struct sockaddr *)&addr, sizeof(addr)) < 0)
+		return err_set(e, errno, "--vhost-user: %s: cannot connect", d->config->socket);
+	d->sock = fd_take(&fd);
+	return 0;
+}
+
+/* Starts whatever is at the other end of the device's socket. */
+static int device_begin(struct machine *m, struct vm_device *d, struct err *e)
+{
+	if (d->config->socket)
+		return foreign_connect(d, e);
+	if (!m->config->sandbox)
+		return device_thread(d, e);
+	return device_spawn(&m->devices, d, e);
+}
+
+static int table_make(struct machine *m, struct err *e)
+{
+	struct vm_devices *all = &m->devices;
+
+	for (unsigned i = 0; i < all->count; i++) {
+		struct vm_device *d = &all->list[i];
+		int r = device_prepare(m, d, e);
+
+		if (r < 0)
+			return r;
+		all->table[i] = (struct spawn_args){
+			.name = d->name,
+			.source = d->source,
+			.argv = d->argv,
+			.fds = d->fds,
+			.nfds = d->config->inherited_fd >= 0 ? 3 : 2,
+		};
+	}
+	return 0;
+}
+
+int devices_spawn(struct machine *m, struct err *e)
+{
+	struct vm_devices *all = &m->devices;
+	int r;
+
+	all->list = calloc(m->config->ndevices + 1u, sizeof(*all->list));
+	all->table = calloc(m->config->ndevices + 1u, sizeof(*all->table));
+	if (!all->list || !all->table)
+		return err_set(e, ENOMEM, "cannot keep %u devices", m->config->ndevices);
+	for (unsigned i = 0; i < m->config->ndevices; i++) {
+		struct vm_device *d = &all->list[i];
+
+		*d = (struct vm_device){.machine = m, .config = &m->config->devices[i], .sock = -1,
+					.control_sock = -1, .child = {.pidfd = -1, .report_fd = -1}};
+		device_name(all, d);
+		all->count++;
+	}
+	r = table_make(m, e);
+	if (r == 0 && m->config->sandbox) {
+		r = spawner_init(&all->spawner, e);
+		all->has_spawner = r == 0;
+	}
+	for (unsigned i = 0; i < all->count && r == 0; i++)
+		r = device_begin(m, &all->list[i], e);
+	if (r == 0 && m->config->sandbox && all->count > 0) {
+		r = respawn_init(&all->respawn, &all->spawner, all->table, all->count, e);
+		all->has_respawn = r == 0;
+	}
+	return r;
+}
+
+/* virtio 1.2, 5.11.4: what the guest mounts a file system by; such back ends don't say. */
+struct fs_config {
+	char tag[36];
+	le32 num_request_queues;
+};
+static_assert(sizeof(struct fs_config) == 40, "virtio 1.2, 5.11.4");
+
+enum { FOREIGN_CONFIG_BYTES = 256, FS_QUEUES = 2 };
+
+static void frontend_arguments(struct machine *m, struct vm_device *d, struct frontend_args *args,
+			       struct fs_config *fs)
+{
+	const struct config_device *config = d->config;
+	const struct device_type *type = config->type;
+
+	*args = (struct frontend_args){
+		.name = d->name,
+		.virtio_id = config->virtio_id,
+		.nqueues = FRONTEND_QUEUES_MAX,
+		.config_size = FOREIGN_CONFIG_BYTES,
+		.gmem = &m->gmem,
+		.loop = &m->loop,
+		.lost = device_lost,
+		.owner = d,
+	};
+	if (!config->socket) {
+		args->nqueues = type->nqueues;
+		args->queue_size = type->queue_size;
+		args->config_size = type->config_size;
+	}
+	if (config->queues > 0)
+		args->nqueues = config->queues;
+	if (!config->tag)
+		return;
+	if (config->queues == 0)
+		args->nqueues = FS_QUEUES;
+	memcpy(fs->tag, config->tag, min_size(strlen(config->tag), sizeof(fs->tag)));
+	fs->num_request_queues = le32_of(args->nqueues - 1); /* all but the one for urgent requests */
+	args->config = fs;
+	args->config_size = sizeof(*fs);
+}
+
+/* Where the guest finds it. */
+static int device_plug(struct machine *m, struct vm_device *d, struct err *e)
+{
+	struct arch_mmio_device place;
+
+	if (m->config->transport == CONFIG_TRANSPORT_PCI)
+		return virtio_pci_init(&d->transport.pci, &d->frontend, &m->pci, &m->vm.host,
+				       &m->loop, e);
+	if (m->platform.nmmio_devices == ARCH_MMIO_DEVICES_MAX)
+		return err_say(e, ENOSPC, "no place for more than %d virtio-mmio devices",
+			       ARCH_MMIO_DEVICES_MAX);
+	place = arch_mmio_device(m->platform.nmmio_devices);
+	m->platform.mmio_devices[m->platform.nmmio_devices++] = place;
+	return virtio_mmio_init(&d->transport.mmio, &d->frontend, &m->mmio, place.base,
+				&m->vm.host, place.gsi, e);
+}
+
+int devices_plug(struct machine *m, struct err *e)
+{
+	for (unsigned i = 0; i < m->devices.count; i++) {
+		struct vm_device *d = &m->devices.list[i];
+		struct fs_config fs = {0};
+		struct frontend_args args;
+		int r;
+
+		frontend_arguments(m, d, &args, &fs);
+		r = frontend_init(&d->frontend, &args, e);
+		if (r < 0)
+			return err_in(e, "%s", d->name);
+		d->has_frontend = true;
+		r = device_attach(d, e);
+		if (r == 0)
+			r = device_plug(m, d, e);
+		if (r < 0)
+			return err_in(e, "%s", d->name);
+		d->is_plugged = true;
+	}
+	return 0;
+}
+
+int devices_wait(struct machine *m, struct err *e)
+{
+	for (unsigned i = 0; i < m->devices.count; i++) {
+		struct vm_device *d = &m->devices.list[i];
+		int r = frontend_wait(&d->frontend, e);
+
+		if (r < 0)
+			return device_failed_to_open(d, r, e);
+	}
+	return 0;
+}
+
+static void device_fini(struct machine *m, struct vm_device *d)
+{
+	if (d->death.fd >= 0 && d->death.ready)
+		loop_remove(&m->loop, &d->death);
+	if (d->is_plugged && m->config->transport == CONFIG_TRANSPORT_PCI)
+		virtio_pci_fini(&d->transport.pci);
+	else if (d->is_plugged)
+		virtio_mmio_fini(&d->transport.mmio);
+	if (d->has_frontend)
+		frontend_fini(&d->frontend);
+	fd_close(&d->sock);
+	fd_close(&d->control_sock);
+	device_thread_stop(d->thread);
+	if (m->devices.has_spawner)
+		spawn_kill(&d->child);
+	free(d->options);
+	free(d->policy);
+}
+
+void devices_fini(struct machine *m)
+{
+	struct vm_devices *all = &m->devices;
+
+	for (unsigned i = 0; i < all->count; i++)
+		device_fini(m, &all->list[i]);
+	if (all->has_respawn)
+		respawn_fini(&all->respawn);
+	if (all->has_spawner)
+		spawner_fini(&all->spawner);
+	free(all->table);
+	free(all->list);
+	*all = (struct vm_devices){0};
+}
+
+static const char *device_state(const struct vm_device *d)
+{
+	if (d->has_failed)
+		return "failed";
+	return frontend_is_linked(&d->frontend) ? "running" : "restarting";
+}
+
+void devices_status(struct machine *m, struct control_status *ret)
+{
+	for (unsigned i = 0; i < m->devices.count && i < CONTROL_DEVICES_MAX; i++) {
+		const struct vm_device *d = &m->devices.list[i];
+
+		ret->devices[ret->ndevices++] = (struct control_device){
+			.name = d->name,
+			.type = d->config->name,
+			.state = device_state(d),
+			.pid = d->child.pid,
+			.restarts = frontend_restarts(&d->frontend),
+		};
+	}
+}

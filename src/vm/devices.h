@@ -1,0 +1,96 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * devices.h - the device processes of a machine: started, watched, started again
+ *
+ * On the main thread, in this order:
+ *
+ *	devices_spawn	early: processes open their files and jail themselves side by side
+ *	devices_plug	when memory and buses exist: front ends and transports
+ *	devices_wait	before the guest runs: every device has answered
+ *
+ * A process that ends is reported by name, started again and takes up where it was.  One that ends
+ * DEVICE_DEATHS_MAX times in a row, without having completed a request or lived a second in between,
+ * ends the VM.
+ */
+#pragma once
+
+#include "base/attr.h"
+#include "base/err.h"
+#include "base/loop.h"
+#include "devices/serve.h"
+#include "jail/respawn.h"
+#include "jail/spawn.h"
+#include "transport/frontend.h"
+#include "transport/virtio_mmio.h"
+#include "transport/virtio_pci.h"
+#include "vm/config.h"
+#include "vm/control.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+
+enum {
+	DEVICE_DEATHS_MAX = 8,
+	DEVICE_NAME_MAX = 24,
+	DEVICE_ARGS_MAX = 12,
+	DEVICE_FDS = 3, /* vhost-user, control, inherited file */
+};
+
+struct machine;
+
+struct vm_device {
+	struct machine *machine;
+	const struct config_device *config;
+	char name[DEVICE_NAME_MAX]; /* "block0" */
+	char source[48];	    /* where its list of system calls is */
+	char *options;		    /* of the process; owned */
+	char *policy;		    /* file in place of the built-in lists, or NULL; owned */
+	char *argv[DEVICE_ARGS_MAX];
+	struct spawn_fd fds[DEVICE_FDS];
+	int sock; /* to the process, until the front end takes it */
+	int control_sock;
+	struct child child;
+	struct watch death;
+	struct device_thread *thread; /* without a sandbox */
+	bool has_frontend, is_plugged, has_failed;
+	struct frontend frontend;
+	union {
+		struct virtio_pci pci;
+		struct virtio_mmio mmio;
+	} transport;
+	unsigned deaths_in_a_row;
+	uint64_t attached_ns, progress; /* when, and how far requests were, at the last start */
+};
+
+struct vm_devices {
+	struct vm_device *list; /* count of them */
+	unsigned count;
+	bool has_spawner, has_respawn;
+	struct spawner spawner;
+	struct respawn respawn;
+	struct spawn_args *table; /* what respawn may start; one row a device */
+};
+
+int devices_spawn(struct machine *m, struct err *e) MUST_CHECK;
+int devices_plug(struct machine *m, struct err *e) MUST_CHECK;
+int devices_wait(struct machine *m, struct err *e) MUST_CHECK;
+
+/* Ends all processes and threads. NULL-safe in every state. */
+void devices_fini(struct machine *m);
+
+/* What the status command tells. */
+void devices_status(struct machine *m, struct control_status *ret);
+
+/* ---- between devices.c and deaths.c ---- */
+
+/* New pairs of sockets: our ends are kept in d, theirs are for the caller to close. */
+int device_sockets(struct vm_device *d, int ret_theirs[2], struct err *e) MUST_CHECK;
+
+/* deaths.c: gives the socket to the front end and watches the process. */
+int device_attach(struct vm_device *d, struct err *e) MUST_CHECK;
+
+/* The front end has lost its device; struct frontend_args. */
+void device_lost(struct frontend *f, const char *why);
+
+/* The first handshake failed with r: says why, by what the process left behind. Returns r. */
+int device_failed_to_open(struct vm_device *d, int r, struct err *e);
