@@ -1,0 +1,280 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""The command line and the control socket, seen from outside; guests are a few instructions."""
+import json
+import os
+import signal
+import socket
+import subprocess
+import time
+
+import pytest
+
+import bare
+from guests import place as places
+
+USAGE, HOST, BUILD = 2, 3, 4
+PATIENCE_S = 20
+
+needs_kvm = pytest.mark.skipif(not os.access('/dev/kvm', os.R_OK | os.W_OK),
+                               reason='no access to /dev/kvm')
+
+
+def lines(done):
+    """What was said on standard error."""
+    return done.stderr.splitlines()
+
+
+@pytest.fixture(name='kernel')
+def fixture_kernel(tmp_path):
+    """A guest that halts for ever."""
+    path = tmp_path / 'halt.elf'
+    path.write_bytes(bare.elf(bare.HALT))
+    return path
+
+
+class Vm:
+    """A guest in the background."""
+
+    def __init__(self, *arguments):
+        self.process = subprocess.Popen([places.program(), 'run', *map(str, arguments)],
+                                        stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                                        stderr=subprocess.PIPE, text=True)
+
+    def wait(self):
+        """Its exit code and what it said."""
+        said = self.process.communicate(timeout=PATIENCE_S)[1]
+        return self.process.returncode, said
+
+    def end(self):
+        """Whatever state it is in."""
+        if self.process.poll() is None:
+            self.process.kill()
+        self.process.communicate()
+
+
+def appears(path):
+    """Waits for a socket that answers."""
+    for _ in range(PATIENCE_S * 100):
+        with socket.socket(socket.AF_UNIX) as s:
+            try:
+                s.connect(str(path))
+                return
+            except OSError:
+                time.sleep(0.01)
+    raise TimeoutError(path)
+
+
+@pytest.fixture(name='vm')
+def fixture_vm(kernel, tmp_path):
+    """A halted guest with a control socket at tmp_path/vm.sock."""
+    vm = Vm('-s', tmp_path / 'vm.sock', '--serial', 'sink', '--no-rng', kernel)
+    try:
+        appears(tmp_path / 'vm.sock')
+        yield vm
+    finally:
+        vm.end()
+
+
+def test_without_words_the_commands_are_listed(crosvm):
+    done = crosvm()
+    assert done.returncode == 0
+    for word in ('run', 'stop', 'status', 'check', 'devices', '64-127'):
+        assert word in done.stdout
+
+
+def test_unknown_command_is_refused(crosvm):
+    done = crosvm('launch')
+    assert done.returncode == USAGE
+    assert lines(done) == ['crosvm: launch: no such command; crosvm --help lists them']
+
+
+def test_help_names_every_device_that_is_built_in(crosvm):
+    listed = [line.split()[0] for line in crosvm('devices').stdout.splitlines()]
+    text = crosvm('run', '--help').stdout
+    assert listed
+    for name in listed:
+        assert f'--{name}' in text
+
+
+def test_all_mistakes_are_told_at_once(crosvm, tmp_path):
+    done = crosvm('run', '-m', 'much', '--cpus=0', '--qcow', 'a', '--bogus', tmp_path / 'none', '-x')
+    assert done.returncode == USAGE
+    assert lines(done) == [
+        'crosvm: --mem: "much": not a size from 1M to 4T',
+        'crosvm: --cpus: "0": not a number from 1 to 255',
+        'crosvm: --qcow: qcow2 images are not built in: convert to raw with qemu-img',
+        'crosvm: --bogus: unknown option; see --help',
+        f'crosvm: kernel: {tmp_path}/none: No such file or directory; '
+        'give the path of a bzImage or vmlinux',
+        'crosvm: -x: unknown option; see --help',
+    ]
+    assert done.stdout == ''
+
+
+@pytest.mark.parametrize('option', ['host_ip', 'netmask', 'mac', 'tap-fd', 'cid', 'wayland-sock',
+                                    'qcow', 'rwqcow', 'plugin', 'plugin-root'])
+def test_option_of_other_builds_is_refused_by_name(crosvm, kernel, option):
+    done = crosvm('run', f'--{option}', 'x', kernel)
+    assert done.returncode == USAGE
+    assert len(lines(done)) == 1
+    assert lines(done)[0].startswith(f'crosvm: --{option}: ')
+    assert 'not built in' in lines(done)[0]
+
+
+def test_missing_kvm_says_how_to_get_it(crosvm, kernel, tmp_path):
+    done = crosvm('run', '--kvm-device', tmp_path / 'kvm', '--no-rng', '--serial', 'sink', kernel)
+    assert done.returncode == HOST
+    assert 'modprobe' in done.stderr
+
+
+@needs_kvm
+def test_file_that_is_no_kernel_is_refused(crosvm, tmp_path):
+    (tmp_path / 'text').write_text('hello\n' * 1000)
+    done = crosvm('run', '--no-rng', '--serial', 'sink', tmp_path / 'text')
+    assert done.returncode == BUILD
+    assert f'{tmp_path}/text' in done.stderr
+
+
+@needs_kvm
+def test_guest_value_becomes_the_exit_code(crosvm, tmp_path):
+    for value, code in ((0, 64), (5, 69), (200, 127)):
+        path = tmp_path / 'exit.elf'
+        path.write_bytes(bare.elf(bare.out(0xf4, value) + bare.HALT))
+        done = crosvm('run', '--debug-exit', '--no-rng', '--serial', 'sink', path)
+        assert done.returncode == code, done.stderr
+
+
+@needs_kvm
+def test_serial_output_reaches_the_file(crosvm, tmp_path):
+    path = tmp_path / 'hi.elf'
+    path.write_bytes(bare.elf(bare.out(0x3f8, ord('h')) + bare.out(0x3f8, ord('i')) +
+                              bare.out(0xf4, 0) + bare.HALT))
+    crosvm('run', '--debug-exit', '--no-rng', '--serial', f'file,path={tmp_path}/log', path)
+    assert (tmp_path / 'log').read_text() == 'hi'
+
+
+@needs_kvm
+def test_status_suspend_resume_stop(crosvm, vm, tmp_path):
+    sock = tmp_path / 'vm.sock'
+    status = json.loads(crosvm('status', '--json', sock).stdout)
+    assert status['state'] == 'running'
+    assert status['mem_bytes'] == 256 << 20
+    assert len(status['vcpus']) == 1
+    assert status['devices'] == []
+    assert crosvm('suspend', sock).returncode == 0
+    again = crosvm('suspend', sock)
+    assert again.returncode == 1
+    assert lines(again) == [f'crosvm: {sock}: suspend: the VM is suspended already']
+    assert crosvm('status', sock).stdout.startswith(f'{sock}: suspended, process ')
+    assert crosvm('resume', sock).returncode == 0
+    assert crosvm('stop', sock).returncode == 0
+    code, said = vm.wait()
+    assert code == 0, said
+    assert not sock.exists()
+
+
+@needs_kvm
+@pytest.mark.parametrize('number', [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
+def test_signal_ends_in_good_order(vm, tmp_path, number):
+    vm.process.send_signal(number)
+    code, said = vm.wait()
+    assert code == 128 + number, said
+    assert not (tmp_path / 'vm.sock').exists()
+
+
+@needs_kvm
+def test_socket_of_a_killed_vm_is_replaced(crosvm, vm, kernel, tmp_path):
+    sock = tmp_path / 'vm.sock'
+    vm.process.kill()
+    vm.wait()
+    assert sock.exists()
+    gone = crosvm('stop', sock)
+    assert gone.returncode == 1
+    assert 'no VM listens there any more' in gone.stderr
+    second = Vm('-s', sock, '--serial', 'sink', '--no-rng', kernel)
+    try:
+        appears(sock)
+        assert crosvm('stop', sock).returncode == 0
+        assert second.wait()[0] == 0
+    finally:
+        second.end()
+
+
+@needs_kvm
+def test_socket_of_a_running_vm_is_refused(crosvm, vm, kernel, tmp_path):
+    sock = tmp_path / 'vm.sock'
+    second = crosvm('run', '-s', sock, '--serial', 'sink', '--no-rng', kernel)
+    assert second.returncode == BUILD
+    assert 'a running VM listens there' in second.stderr
+    assert vm.process.poll() is None
+    assert crosvm('status', sock).returncode == 0
+
+
+@needs_kvm
+def test_directory_gets_a_socket_named_by_process(crosvm, kernel, tmp_path):
+    place = tmp_path / 'run'
+    place.mkdir()
+    vm = Vm('-s', place, '--serial', 'sink', '--no-rng', kernel)
+    try:
+        sock = place / f'crosvm-{vm.process.pid}.sock'
+        appears(sock)
+        assert crosvm('stop', sock).returncode == 0
+        assert vm.wait()[0] == 0
+        assert not list(place.iterdir())
+    finally:
+        vm.end()
+
+
+@needs_kvm
+def test_hostile_client_gets_an_error_and_hurts_nobody(crosvm, vm, tmp_path):
+    sock = tmp_path / 'vm.sock'
+    with socket.socket(socket.AF_UNIX) as s:
+        s.connect(str(sock))
+        s.settimeout(PATIENCE_S)
+        s.sendall(os.urandom(3000).replace(b'\n', b'.') + b'\n')
+        assert b'"ok":false' in s.recv(65536)
+        s.sendall(b'status\n' * 3)
+        assert b'"ok":true' in s.recv(65536)
+        assert crosvm('status', sock).returncode == 0
+    assert vm.process.poll() is None
+
+
+@pytest.mark.parametrize('command', ['stop', 'suspend', 'resume', 'status'])
+def test_client_names_socket_and_cause(crosvm, tmp_path, command):
+    none, plain = tmp_path / 'none', tmp_path / 'plain'
+    plain.write_text('')
+    done = crosvm(command, none, plain)
+    assert done.returncode == 1
+    assert lines(done) == [
+        f'crosvm: {command}: {none}: No such file or directory; a VM makes it when run with -s',
+        f'crosvm: {command}: {plain}: Connection refused; no VM listens there any more',
+    ]
+    assert crosvm(command).returncode == USAGE
+    assert crosvm(command, '--help').returncode == 0
+    assert crosvm(command, '--bogus', none).returncode == USAGE
+
+
+def test_check_gives_every_finding_its_remedy(crosvm):
+    done = crosvm('check', '--json')
+    found = json.loads(done.stdout)
+    lacking = [c for c in found['checks'] if c['required'] and not c['ok']]
+    assert found['ok'] == (not lacking)
+    assert done.returncode == (HOST if lacking else 0)
+    names = {c['name'] for c in found['checks']}
+    assert {'kernel', 'kvm', 'kvm-kernels', 'namespaces', 'seccomp', 'tun'} <= names
+    for check in found['checks']:
+        assert check['text']
+        assert check['ok'] or check.get('remedy') or check['name'].startswith('kvm-'), check
+    assert crosvm('check', 'x').returncode == USAGE
+
+
+def test_disk_by_descriptor_must_be_inherited(crosvm, kernel):
+    done = crosvm('run', '-d', '/proc/self/fd/77', kernel)
+    assert done.returncode == USAGE
+    assert 'descriptor 77 is not open' in done.stderr
+
+
+def test_words_after_two_dashes_are_no_options(crosvm):
+    done = crosvm('run', '--', '--help')
+    assert done.returncode == USAGE
+    assert lines(done)[0].startswith('crosvm: kernel: --help: No such file')
