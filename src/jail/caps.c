@@ -13,7 +13,7 @@ enum { CAPS_MAX = 64 };
 
 int caps_set(uint64_t effective, uint64_t permitted, uint64_t inheritable)
 {
-	struct __user_cap_header_struct header = { .version = _LINUX_CAPABILITY_VERSION_3 };
+	struct __user_cap_header_struct header = {.version = _LINUX_CAPABILITY_VERSION_3};
 	struct __user_cap_data_struct data[_LINUX_CAPABILITY_U32S_3];
 
 	for (unsigned i = 0; i < _LINUX_CAPABILITY_U32S_3; i++) {
@@ -29,7 +29,8 @@ int caps_pass_on(uint64_t set)
 	int r = caps_set(set, set, set);
 
 	for (unsigned long cap = 0; r == 0 && cap < CAPS_MAX; cap++) {
-		if ((set & CAP_BIT(cap)) && prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_RAISE, cap, 0, 0) < 0)
+		if ((set & CAP_BIT(cap)) &&
+		    prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_RAISE, cap, 0, 0) < 0)
 			r = -errno;
 	}
 	return r;

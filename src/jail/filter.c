@@ -7,8 +7,8 @@
  * the kernel besides remembers calls that are allowed without a look at arguments.
  *
  * BPF jumps forward only, at most 255 instructions if conditional.  So the program is written from
- * its end to its beginning: every target is there before the jump to it is, and where one is too far
- * away a longer jump is put in between.
+ * its end to its beginning: every target is there before the jump to it is, and where one is too
+ * far away a longer jump is put in between.
  *
  *  F1  A label is an index in insn; labels only shrink: first <= every label.
  *  F2  A load falls through to the jump that was written just before it.
@@ -65,7 +65,8 @@ static label emit(struct code *c, struct sock_filter insn)
 
 static label emit_return(struct code *c, uint32_t action)
 {
-	if (c->recent.at != 0 && c->recent.action == action && c->recent.at - c->f->first < JUMP_MAX / 2)
+	if (c->recent.at != 0 && c->recent.action == action &&
+	    c->recent.at - c->f->first < JUMP_MAX / 2)
 		return c->recent.at;
 	c->recent.action = action;
 	c->recent.at = emit(c, (struct sock_filter)BPF_STMT(BPF_RET | BPF_K, action));
@@ -86,11 +87,11 @@ static label emit_jump(struct code *c, uint16_t test, uint32_t value, label yes,
 	label near_no = near_label(c, no);
 
 	return emit(c, (struct sock_filter){
-		.code = BPF_JMP | BPF_K | test,
-		.k = value,
-		.jt = (uint8_t)(near_yes - c->f->first),
-		.jf = (uint8_t)(near_no - c->f->first),
-	});
+			       .code = BPF_JMP | BPF_K | test,
+			       .k = value,
+			       .jt = (uint8_t)(near_yes - c->f->first),
+			       .jf = (uint8_t)(near_no - c->f->first),
+		       });
 }
 
 static label emit_load(struct code *c, size_t offset)
@@ -211,7 +212,7 @@ static void segment_add(struct code *c, unsigned from, const struct rule *rule)
 {
 	if (c->count > 0 && is_same_outcome(c->segment[c->count - 1].rule, rule))
 		return;
-	c->segment[c->count++] = (struct segment){ .from = from, .rule = rule };
+	c->segment[c->count++] = (struct segment){.from = from, .rule = rule};
 }
 
 static void segments_make(struct code *c)
@@ -243,7 +244,8 @@ static label emit_search(struct code *c, unsigned low, unsigned high)
 
 static void emit_program(struct code *c)
 {
-	label kill = emit(c, (struct sock_filter)BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_KILL_PROCESS));
+	label kill =
+		emit(c, (struct sock_filter)BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_KILL_PROCESS));
 	label search = emit_search(c, 0, c->count - 1);
 	label number;
 

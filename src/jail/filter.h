@@ -15,8 +15,8 @@
 enum { FILTER_KILL_NUMBER = 0x40000000 };
 
 struct filter {
-	unsigned first;				/* the program is insn[first] ... */
-	struct sock_filter insn[BPF_MAXINSNS];	/* ... to the end */
+	unsigned first;                        /* the program is insn[first] ... */
+	struct sock_filter insn[BPF_MAXINSNS]; /* ... to the end */
 };
 
 enum filter_refusal {
@@ -28,11 +28,11 @@ enum filter_refusal {
 struct filter *filter_new(void) MUST_CHECK;
 
 /*
- * Compiles; sorts the rules.  refusal: what RULE_KILL does.  -E2BIG when the program would be longer
- * than BPF_MAXINSNS.
+ * Compiles; sorts the rules.  refusal: what RULE_KILL does.  -E2BIG when the program would be
+ * longer than BPF_MAXINSNS.
  */
-int filter_build(struct filter *f, struct rules *r, enum filter_refusal refusal,
-		 struct err *e) MUST_CHECK;
+int filter_build(struct filter *f, struct rules *r, enum filter_refusal refusal, struct err *e)
+	MUST_CHECK;
 
 static inline unsigned filter_length(const struct filter *f)
 {

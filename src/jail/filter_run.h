@@ -59,7 +59,7 @@ static inline uint32_t filter_run(const struct filter *f, const struct seccomp_d
 static inline int filter_outcome(const struct filter *f, call_arch arch, int number,
 				 const uint64_t args[6])
 {
-	struct seccomp_data data = { .nr = number, .arch = names_arch_token(arch) };
+	struct seccomp_data data = {.nr = number, .arch = names_arch_token(arch)};
 	uint32_t action;
 
 	memcpy(data.args, args, sizeof(data.args));

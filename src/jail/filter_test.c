@@ -52,8 +52,20 @@ static uint32_t pick(struct fixture *x, uint32_t n)
 static uint64_t pick_value(struct fixture *x)
 {
 	static const uint64_t values[] = {
-		0, 1, 2, 15, 0x7fffffff, 0x80000000, 0xffffffff, 0x100000000, 0x100000001,
-		0x1ffffffff, 0xfffffffb, UINT64_MAX, UINT64_MAX - 1, 0x8000000000000000,
+		0,
+		1,
+		2,
+		15,
+		0x7fffffff,
+		0x80000000,
+		0xffffffff,
+		0x100000000,
+		0x100000001,
+		0x1ffffffff,
+		0xfffffffb,
+		UINT64_MAX,
+		UINT64_MAX - 1,
+		0x8000000000000000,
 	};
 
 	return values[pick(x, ARRAY_LEN(values))] + pick(x, 3) - 1;
@@ -86,7 +98,7 @@ static void compare_all_numbers(struct fixture *x, unsigned rounds)
 static void an_empty_list_refuses_everything(void **state)
 {
 	struct fixture *x = *state;
-	const uint64_t none[6] = { 0 };
+	const uint64_t none[6] = {0};
 
 	build(x);
 
@@ -96,9 +108,9 @@ static void an_empty_list_refuses_everything(void **state)
 
 static void a_list_allows_its_rows_and_nothing_else(void **state)
 {
-	static const struct call calls[] = { CALL(read), CALL(write), CALL(exit_group), CALL_END };
+	static const struct call calls[] = {CALL(read), CALL(write), CALL(exit_group), CALL_END};
 	struct fixture *x = *state;
-	const uint64_t none[6] = { 0 };
+	const uint64_t none[6] = {0};
 
 	assert_int_equal(rules_calls_add(x->rules, calls, &x->e), 0);
 	build(x);
@@ -113,14 +125,14 @@ static void a_list_allows_its_rows_and_nothing_else(void **state)
 
 static uint32_t action_at(struct fixture *x, int number, uint32_t token)
 {
-	struct seccomp_data data = { .nr = number, .arch = token };
+	struct seccomp_data data = {.nr = number, .arch = token};
 
 	return filter_run(x->filter, &data);
 }
 
 static void other_architectures_and_x32_kill(void **state)
 {
-	static const struct call calls[] = { CALL(read), CALL_END };
+	static const struct call calls[] = {CALL(read), CALL_END};
 	struct fixture *x = *state;
 	uint32_t native = names_arch_token(names_arch_native());
 
@@ -153,38 +165,38 @@ static void rows_with_one_name_are_alternatives(void **state)
 		uint64_t args[6];
 		int outcome;
 	} cases[] = {
-		{ SYS_ioctl, { 0, 7 }, RULE_ALLOW },
-		{ SYS_ioctl, { 0, 0x100000000 }, RULE_ALLOW },
-		{ SYS_ioctl, { 0, 0x100000007 }, RULE_KILL },
-		{ SYS_ioctl, { 7, 0 }, RULE_KILL },
-		{ SYS_clone3, { 0 }, ENOSYS },
-		{ SYS_mmap, { 0, 0, 2, 1 }, RULE_ALLOW },
-		{ SYS_mmap, { 0, 0, 4, 1 }, ENOMEM },
-		{ SYS_mmap, { 0, 0, 2, 2 }, ENOMEM },
-		{ SYS_mmap, { 0, 0, 0x100000002, 1 }, ENOMEM },
-		{ SYS_futex, { 0, 9 }, RULE_ALLOW },
+		{SYS_ioctl, {0, 7}, RULE_ALLOW},
+		{SYS_ioctl, {0, 0x100000000}, RULE_ALLOW},
+		{SYS_ioctl, {0, 0x100000007}, RULE_KILL},
+		{SYS_ioctl, {7, 0}, RULE_KILL},
+		{SYS_clone3, {0}, ENOSYS},
+		{SYS_mmap, {0, 0, 2, 1}, RULE_ALLOW},
+		{SYS_mmap, {0, 0, 4, 1}, ENOMEM},
+		{SYS_mmap, {0, 0, 2, 2}, ENOMEM},
+		{SYS_mmap, {0, 0, 0x100000002, 1}, ENOMEM},
+		{SYS_futex, {0, 9}, RULE_ALLOW},
 	};
 
 	assert_int_equal(rules_calls_add(x->rules, calls, &x->e), 0);
 	build(x);
 
 	for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
-		assert_int_equal(filter_outcome(x->filter, x->rules->arch, cases[i].number,
-						cases[i].args),
-				 cases[i].outcome);
+		assert_int_equal(
+			filter_outcome(x->filter, x->rules->arch, cases[i].number, cases[i].args),
+			cases[i].outcome);
 		assert_same(x, cases[i].number, cases[i].args);
 	}
 }
 
 static void an_unknown_name_is_an_error_and_an_absent_one_is_not(void **state)
 {
-	static const struct call wrong[] = { CALL(raed), CALL_END };
-	static const struct call absent[] = { CALL(epoll_wait), CALL(epoll_pwait), CALL_END };
+	static const struct call wrong[] = {CALL(reed), CALL_END};
+	static const struct call absent[] = {CALL(epoll_wait), CALL(epoll_pwait), CALL_END};
 	struct fixture *x = *state;
 	call_arch arm;
 
 	assert_int_equal(rules_calls_add(x->rules, wrong, &x->e), -EINVAL);
-	assert_string_equal(x->e.text, "raed: no such system call");
+	assert_string_equal(x->e.text, "reed: no such system call");
 	assert_true(names_arch("aarch64", &arm));
 	x->rules->arch = arm;
 	assert_int_equal(rules_calls_add(x->rules, absent, &x->e), 0);
@@ -199,8 +211,8 @@ static void tests_compare_64_bits(void **state)
 	for (uint8_t test = CALL_TEST_EQ; test <= CALL_TEST_IN; test++) {
 		for (unsigned round = 0; round < 400; round++) {
 			uint8_t arg = (uint8_t)pick(x, 6);
-			struct call_cond c = { .value = pick_value(x), .arg = arg, .test = test };
-			uint64_t args[6] = { 0 };
+			struct call_cond c = {.value = pick_value(x), .arg = arg, .test = test};
+			uint64_t args[6] = {0};
 
 			x->rules->count = 0;
 			x->rules->nconds = 0;
@@ -221,17 +233,19 @@ static void random_rules_mean_the_same_compiled(void **state)
 	for (unsigned round = 0; round < 60; round++) {
 		x->rules->count = 0;
 		x->rules->nconds = 0;
-		for (int n = 0; n < NUMBERS && x->rules->count < RULES_MAX; n += 1 + (int)pick(x, 9)) {
+		for (int n = 0; n < NUMBERS && x->rules->count < RULES_MAX;
+		     n += 1 + (int)pick(x, 9)) {
 			struct rule *rule = rules_add(x->rules, n);
 
 			rule->met = pick(x, 3) ? RULE_ALLOW : (int16_t)pick(x, 4096);
 			rule->otherwise = pick(x, 3) ? RULE_KILL : (int16_t)pick(x, 4096);
 			for (unsigned i = pick(x, 9); i > 5; i--) {
-				struct call_cond c = { .value = pick_value(x),
-						       .arg = (uint8_t)pick(x, 6),
-						       .test = (uint8_t)(1 + pick(x, 8)) };
+				struct call_cond c = {.value = pick_value(x),
+						      .arg = (uint8_t)pick(x, 6),
+						      .test = (uint8_t)(1 + pick(x, 8))};
 
-				assert_true(rules_cond_add(x->rules, rule, c, i == 6 || pick(x, 2)));
+				assert_true(
+					rules_cond_add(x->rules, rule, c, i == 6 || pick(x, 2)));
 			}
 		}
 		build(x);
@@ -243,12 +257,12 @@ static void jumps_reach_over_long_rules(void **state)
 {
 	struct fixture *x = *state;
 	struct rule *rule = rules_add(x->rules, 10);
-	uint64_t args[6] = { 0 };
+	uint64_t args[6] = {0};
 
 	rules_add(x->rules, 5)->met = EPERM;
 	rules_add(x->rules, 300);
 	for (uint64_t i = 0; i < 600; i++) {
-		struct call_cond c = { .value = i << 20, .arg = 1, .test = CALL_TEST_EQ };
+		struct call_cond c = {.value = i << 20, .arg = 1, .test = CALL_TEST_EQ};
 
 		assert_true(rules_cond_add(x->rules, rule, c, true));
 	}
@@ -266,7 +280,7 @@ static void a_program_too_long_is_an_error(void **state)
 {
 	struct fixture *x = *state;
 	struct rule *rule = rules_add(x->rules, 10);
-	const struct call_cond c = { .value = 1, .arg = 1, .test = CALL_TEST_GT };
+	const struct call_cond c = {.value = 1, .arg = 1, .test = CALL_TEST_GT};
 
 	for (unsigned i = 0; i < RULES_CONDS_MAX; i++)
 		assert_true(rules_cond_add(x->rules, rule, c, true));
@@ -290,14 +304,16 @@ static void a_call_takes_few_steps(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test_setup_teardown(an_empty_list_refuses_everything, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(an_empty_list_refuses_everything, set_up,
+						tear_down),
 		cmocka_unit_test_setup_teardown(a_list_allows_its_rows_and_nothing_else, set_up,
 						tear_down),
-		cmocka_unit_test_setup_teardown(other_architectures_and_x32_kill, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(other_architectures_and_x32_kill, set_up,
+						tear_down),
 		cmocka_unit_test_setup_teardown(rows_with_one_name_are_alternatives, set_up,
 						tear_down),
-		cmocka_unit_test_setup_teardown(an_unknown_name_is_an_error_and_an_absent_one_is_not,
-						set_up, tear_down),
+		cmocka_unit_test_setup_teardown(
+			an_unknown_name_is_an_error_and_an_absent_one_is_not, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(tests_compare_64_bits, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(random_rules_mean_the_same_compiled, set_up,
 						tear_down),

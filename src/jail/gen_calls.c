@@ -2,8 +2,8 @@
 /*
  * gen_calls.c - writes jail/calls_table.h: the system calls of both architectures by name
  *
- * Runs while building, so the program itself needs no libseccomp and no relocation a name.  Argument:
- * the architecture the program is for, as Meson calls it.
+ * Runs while building, so the program itself needs no libseccomp and no relocation a name.
+ * Argument: the architecture the program is for, as Meson calls it.
  */
 #include <seccomp.h>
 #include <stdint.h>
@@ -17,8 +17,8 @@ static const struct {
 	const char *name;
 	uint32_t token;
 } arches[] = {
-	{ "x86_64", SCMP_ARCH_X86_64 },
-	{ "aarch64", SCMP_ARCH_AARCH64 },
+	{"x86_64", SCMP_ARCH_X86_64},
+	{"aarch64", SCMP_ARCH_AARCH64},
 };
 
 enum { ARCHES = sizeof(arches) / sizeof(arches[0]) };
@@ -57,7 +57,8 @@ static void print_table(void)
 	puts("static const char call_names[] =");
 	for (size_t i = 0; i < count; i++)
 		printf("\t\"%s\\0\"\n", rows[i].name);
-	puts("\t;\n\nstatic const struct call_row {\n\tuint16_t name;\n\tint16_t number[CALL_ARCHES];\n"
+	puts("\t;\n\nstatic const struct call_row {\n\tuint16_t name;\n\tint16_t "
+	     "number[CALL_ARCHES];\n"
 	     "} call_rows[] = {");
 	for (size_t i = 0; i < count; i++) {
 		printf("\t{ %zu, {", at);

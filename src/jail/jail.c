@@ -67,7 +67,8 @@ static struct filter *filter_prepare(const struct jail_config *config, struct er
 	return f;
 }
 
-static int namespaces_join(const struct jail_ns *ns, const struct jail_config *config, struct err *e)
+static int namespaces_join(const struct jail_ns *ns, const struct jail_config *config,
+			   struct err *e)
 {
 	int mount = ns->mount, net = ns->net;
 
@@ -135,7 +136,7 @@ static int limit_lower(int resource, rlim_t limit, struct err *e)
 		return err_set(e, errno, "cannot read limit %d", resource);
 	if (limit > old.rlim_max)
 		limit = old.rlim_max;
-	if (setrlimit((__rlimit_resource_t)resource, &(struct rlimit){ limit, limit }) < 0)
+	if (setrlimit((__rlimit_resource_t)resource, &(struct rlimit){limit, limit}) < 0)
 		return err_set(e, errno, "cannot set limit %d", resource);
 	return 0;
 }

@@ -31,20 +31,20 @@ struct jail_ns {
 extern const struct jail_ns jail_ns_spawned;
 
 struct jail_config {
-	const char *name;	  /* for messages, such as "block0" */
+	const char *name;         /* for messages, such as "block0" */
 	const struct call *calls; /* what the process needs beyond seccomp_common */
 	const char *policy_path;  /* NULL, or a policy file that replaces both lists */
 	const struct jail_ns *ns; /* NULL: makes its own; closed by jail_enter() */
-	int report_fd;		  /* SPAWN_FD_REPORT, or -1: a refused call is told on stderr */
-	unsigned max_fds;	  /* highest fd + 1 the process may get; 0: JAIL_MAX_FDS */
-	bool writes_files;	  /* regular files may grow */
-	bool keep_network;	  /* stays in the network namespace it is in */
-	bool keep_root;		  /* stays in the mount namespace it is in */
+	int report_fd;            /* SPAWN_FD_REPORT, or -1: a refused call is told on stderr */
+	unsigned max_fds;         /* highest fd + 1 the process may get; 0: JAIL_MAX_FDS */
+	bool writes_files;        /* regular files may grow */
+	bool keep_network;        /* stays in the network namespace it is in */
+	bool keep_root;           /* stays in the mount namespace it is in */
 
 	/*
-	 * Called when all is done but the limits on processes and the filter; may be NULL.  The place
-	 * to start threads: the filter then covers them too.  It must wait until they run their own
-	 * code, or the filter meets the calls with which the C library starts a thread.
+	 * Called when all is done but the limits on processes and the filter; may be NULL.  The
+	 * place to start threads: the filter then covers them too.  It must wait until they run
+	 * their own code, or the filter meets the calls with which the C library starts a thread.
 	 */
 	int (*before_filter)(void *context, struct err *e);
 	void *context;

@@ -22,13 +22,17 @@
 #include <sys/statvfs.h>
 #include <sys/syscall.h>
 
-enum { TELL = 3, PROC = 4, SCRATCH = 5 }; /* fds of the child: its findings; the host's /proc; the next */
+enum {
+	TELL = 3,
+	PROC = 4,
+	SCRATCH = 5
+}; /* fds of the child: its findings; the host's /proc; the next */
 
 static char found[RUN_TEXT_MAX];
 
 #define SAY(...) (snprintf(found, sizeof(found), __VA_ARGS__), found)
 
-static const char *const namespaces[] = { "user", "mnt", "net", "pid", "ipc", "uts" };
+static const char *const namespaces[] = {"user", "mnt", "net", "pid", "ipc", "uts"};
 
 static void namespace_name(int proc, const char *which, char out[64])
 {
@@ -47,7 +51,8 @@ static char host_ns[ARRAY_LEN(namespaces)][64];
 static const char *child_findings(const char *mode, const struct spawn_args *more)
 {
 	static char text[RUN_TEXT_MAX];
-	char *argv[3 + ARRAY_LEN(namespaces)] = { (char *)(uintptr_t)"test", (char *)(uintptr_t)mode };
+	char *argv[3 + ARRAY_LEN(namespaces)] = {(char *)(uintptr_t) "test",
+						 (char *)(uintptr_t)mode};
 	auto_fd proc = open("/proc", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	struct spawn_args args = *more;
 	struct spawn_fd fds[2];
@@ -64,8 +69,8 @@ static const char *child_findings(const char *mode, const struct spawn_args *mor
 	}
 	if (proc < 0 || pipe2(told, O_CLOEXEC) < 0)
 		return "no fds";
-	fds[0] = (struct spawn_fd){ told[1], TELL };
-	fds[1] = (struct spawn_fd){ proc, PROC };
+	fds[0] = (struct spawn_fd){told[1], TELL};
+	fds[1] = (struct spawn_fd){proc, PROC};
 	args.name = "test";
 	args.argv = argv;
 	args.fds = fds;
@@ -76,7 +81,7 @@ static const char *child_findings(const char *mode, const struct spawn_args *mor
 	n = read(told[0], text, sizeof(text) - 1);
 	text[n < 0 ? 0 : n] = '\0';
 	while (spawn_reap(&c, &end) == -EAGAIN)
-		poll(&(struct pollfd){ .fd = c.pidfd, .events = POLLIN }, 1, 10000);
+		poll(&(struct pollfd){.fd = c.pidfd, .events = POLLIN}, 1, 10000);
 	spawner_fini(&s);
 	if (n <= 0)
 		return SAY("%s", end.text);
@@ -85,63 +90,68 @@ static const char *child_findings(const char *mode, const struct spawn_args *mor
 
 static const char *looks_around(void *mode)
 {
-	return child_findings(mode, &(struct spawn_args){ .source = NULL });
+	return child_findings(mode, &(struct spawn_args){.source = NULL});
 }
 
 static void a_jailed_process_has_nothing(void **state UNUSED)
 {
-	run_both_ways(looks_around, (void *)(uintptr_t)"look");
+	run_both_ways(looks_around, (void *)(uintptr_t) "look");
 }
 
 static void what_is_made_alone_is_as_empty(void **state UNUSED)
 {
-	run_both_ways(looks_around, (void *)(uintptr_t)"look-alone");
+	run_both_ways(looks_around, (void *)(uintptr_t) "look-alone");
 }
 
 static const char *is_filtered(void *mode)
 {
 	const char *end = looks_around(mode);
 
-	return end && strstr(end, "killed by its seccomp filter: system call uname;") == end ?
-		       NULL :
-		       end;
+	return end && strstr(end, "killed by its seccomp filter: system call uname;") == end ? NULL
+											     : end;
 }
 
 static void threads_of_the_last_hook_are_filtered_too(void **state UNUSED)
 {
-	run_both_ways(is_filtered, (void *)(uintptr_t)"threads");
+	run_both_ways(is_filtered, (void *)(uintptr_t) "threads");
 }
 
 static void a_missing_policy_is_an_error(void **state UNUSED)
 {
-	run_both_ways(looks_around, (void *)(uintptr_t)"no-policy");
+	run_both_ways(looks_around, (void *)(uintptr_t) "no-policy");
 }
 
 static void a_failing_hook_is_an_error(void **state UNUSED)
 {
-	run_both_ways(looks_around, (void *)(uintptr_t)"bad-hook");
+	run_both_ways(looks_around, (void *)(uintptr_t) "bad-hook");
 }
 
 /* --- the child's side --- */
 
 /* What looking around takes; a device has none of it. */
 static const struct call looking[] = {
-	CALL(brk),	 CALL(clone),	   CALL(clone3),  CALL(fcntl),	   CALL(fstat),
-	CALL(getcwd),	 CALL(getdents64), CALL(getpid),  CALL(getppid),   CALL(getrlimit),
-	CALL(prlimit64), CALL(geteuid),	   CALL(ioctl),	  CALL(lseek),	   CALL(mkdirat),
-	CALL(mkdir),	 CALL(mmap),	   CALL(mount),	  CALL(newfstatat), CALL(openat),
-	CALL(prctl),	 CALL(readlinkat), CALL(setns),	  CALL(setresuid), CALL(socket),
-	CALL(statfs),	 CALL(unshare),	   CALL(getegid), CALL(setgroups), CALL(kill),
-	CALL(rt_sigprocmask), CALL(gettid), CALL(uname), CALL_END,
+	CALL(brk),       CALL(clone),      CALL(clone3),         CALL(fcntl),
+	CALL(fstat),     CALL(getcwd),     CALL(getdents64),     CALL(getpid),
+	CALL(getppid),   CALL(getrlimit),  CALL(prlimit64),      CALL(geteuid),
+	CALL(ioctl),     CALL(lseek),      CALL(mkdirat),        CALL(mkdir),
+	CALL(mmap),      CALL(mount),      CALL(newfstatat),     CALL(openat),
+	CALL(prctl),     CALL(readlinkat), CALL(setns),          CALL(setresuid),
+	CALL(socket),    CALL(statfs),     CALL(unshare),        CALL(getegid),
+	CALL(setgroups), CALL(kill),       CALL(rt_sigprocmask), CALL(gettid),
+	CALL(uname),     CALL_END,
 };
 
 static const char *see_status(void)
 {
 	static const char *const expected[] = {
-		"CapInh:\t0000000000000000\n", "CapPrm:\t0000000000000000\n",
-		"CapEff:\t0000000000000000\n", "CapBnd:\t0000000000000000\n",
-		"CapAmb:\t0000000000000000\n", "NoNewPrivs:\t1\n",
-		"Seccomp:\t2\n",	       "Seccomp_filters:\t1\n",
+		"CapInh:\t0000000000000000\n",
+		"CapPrm:\t0000000000000000\n",
+		"CapEff:\t0000000000000000\n",
+		"CapBnd:\t0000000000000000\n",
+		"CapAmb:\t0000000000000000\n",
+		"NoNewPrivs:\t1\n",
+		"Seccomp:\t2\n",
+		"Seccomp_filters:\t1\n",
 	};
 	int fd = openat(PROC, "self/status", O_RDONLY);
 	char text[4096];
@@ -201,7 +211,7 @@ static const char *see_root(void)
 static const char *see_network(void)
 {
 	int sock = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
-	struct ifreq request = { .ifr_ifindex = 0 };
+	struct ifreq request = {.ifr_ifindex = 0};
 
 	if (sock < 0)
 		return "no socket to look with";
@@ -302,7 +312,7 @@ static void *thread_try(void *arg UNUSED)
 {
 	pthread_barrier_wait(&barrier); /* the C library's calls at its start are done */
 	pthread_barrier_wait(&barrier); /* the filter is in place */
-	syscall(SYS_uname, NULL);	/* kills the process */
+	syscall(SYS_uname, NULL);       /* kills the process */
 	return NULL;
 }
 
@@ -348,10 +358,11 @@ static const char *no_policy(void)
 
 	if (jail_enter(&config, &e) != -ENOENT)
 		return "no error";
-	return strcmp(e.text, "jail of test: /nonexistent/test_device.policy: cannot open the policy: "
-			      "No such file or directory") == 0 ?
-		       NULL :
-		       SAY("%s", e.text);
+	return strcmp(e.text,
+		      "jail of test: /nonexistent/test_device.policy: cannot open the policy: "
+		      "No such file or directory") == 0
+		       ? NULL
+		       : SAY("%s", e.text);
 }
 
 static int hook_fail(void *context UNUSED, struct err *e)
@@ -371,7 +382,8 @@ static const char *bad_hook(void)
 
 	if (jail_enter(&config, &e) != -EIO)
 		return "no error";
-	return strcmp(e.text, "jail of test: the hook does not hold") == 0 ? NULL : SAY("%s", e.text);
+	return strcmp(e.text, "jail of test: the hook does not hold") == 0 ? NULL
+									   : SAY("%s", e.text);
 }
 
 static const char *child_look(const char *mode, char **host)

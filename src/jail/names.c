@@ -12,8 +12,8 @@ static const struct {
 	const char *name;
 	uint32_t token;
 } arches[CALL_ARCHES] = {
-	{ "x86_64", AUDIT_ARCH_X86_64 },
-	{ "aarch64", AUDIT_ARCH_AARCH64 },
+	{"x86_64", AUDIT_ARCH_X86_64},
+	{"aarch64", AUDIT_ARCH_AARCH64},
 };
 
 call_arch names_arch_native(void)

@@ -27,7 +27,7 @@ int names_call_number(call_arch arch, const char *text);
 const char *names_call(call_arch arch, int number);
 
 /*
- * The value of a constant of the kernel's interface, such as PROT_READ, KVM_RUN or ENOSYS; text is n
- * bytes and needs no end.  false if it is not known.
+ * The value of a constant of the kernel's interface, such as PROT_READ, KVM_RUN or ENOSYS; text is
+ * n bytes and needs no end.  false if it is not known.
  */
 bool names_constant(const char *text, size_t n, uint64_t *ret_value) MUST_CHECK;

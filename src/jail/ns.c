@@ -3,7 +3,8 @@
  * ns.c - namespaces
  *
  * An empty root is a read-only tmpfs of one inode.  It is mounted over /proc, the one folder that
- * every host has, made the root by pivot_root(".", "."), and the old root, then on top, is detached.
+ * every host has, made the root by pivot_root(".", "."), and the old root, then on top, is
+ * detached.
  */
 #include "jail/ns.h"
 
@@ -38,11 +39,12 @@ int ns_refused(struct err *e, int errnum, const char *what)
 		const char *path, *remedy;
 		char forbids;
 	} sysctls[] = {
-		{ "/proc/sys/user/max_user_namespaces", "sysctl user.max_user_namespaces=15000", '0' },
-		{ "/proc/sys/kernel/unprivileged_userns_clone",
-		  "sysctl kernel.unprivileged_userns_clone=1", '0' },
-		{ "/proc/sys/kernel/apparmor_restrict_unprivileged_userns",
-		  "sysctl kernel.apparmor_restrict_unprivileged_userns=0", '1' },
+		{"/proc/sys/user/max_user_namespaces", "sysctl user.max_user_namespaces=15000",
+		 '0'},
+		{"/proc/sys/kernel/unprivileged_userns_clone",
+		 "sysctl kernel.unprivileged_userns_clone=1", '0'},
+		{"/proc/sys/kernel/apparmor_restrict_unprivileged_userns",
+		 "sysctl kernel.apparmor_restrict_unprivileged_userns=0", '1'},
 	};
 
 	for (size_t i = 0; i < ARRAY_LEN(sysctls); i++) {
@@ -53,11 +55,12 @@ int ns_refused(struct err *e, int errnum, const char *what)
 				       what, strerror(errnum), sysctls[i].remedy);
 	}
 	if (errnum == EPERM || errnum == EACCES || errnum == ENOSPC || errnum == EUSERS)
-		return err_say(e, errnum,
-			       "%s: %s: a container, a chroot or a security policy forbids namespaces; "
-			       "allow them there (docker: --security-opt seccomp=unconfined), "
-			       "or run with --disable-sandbox, without isolation",
-			       what, strerror(errnum));
+		return err_say(
+			e, errnum,
+			"%s: %s: a container, a chroot or a security policy forbids namespaces; "
+			"allow them there (docker: --security-opt seccomp=unconfined), "
+			"or run with --disable-sandbox, without isolation",
+			what, strerror(errnum));
 	return err_set(e, errnum, "%s", what);
 }
 
@@ -135,15 +138,15 @@ struct made {
 
 static NORETURN void maker_run(int tell_fd)
 {
-	struct made m = { .ns = { -1, -1 } };
+	struct made m = {.ns = {-1, -1}};
 
 	if (unshare(CLONE_NEWNS | CLONE_NEWNET) < 0) {
 		m.failed = "cannot make mount and network namespaces";
 	} else {
 		m.ns.mount = open("/proc/self/ns/mnt", O_RDONLY | O_CLOEXEC);
 		m.ns.net = open("/proc/self/ns/net", O_RDONLY | O_CLOEXEC);
-		m.failed = m.ns.mount < 0 || m.ns.net < 0 ? "cannot open own namespaces in /proc" :
-							    root_empty();
+		m.failed = m.ns.mount < 0 || m.ns.net < 0 ? "cannot open own namespaces in /proc"
+							  : root_empty();
 	}
 	m.error = errno;
 	if (write(tell_fd, &m, sizeof(m)) < 0)
@@ -159,7 +162,7 @@ int ns_maker_start(struct ns_maker *m, struct err *e)
 	int fds[2];
 	long pid;
 
-	*m = (struct ns_maker){ .told_fd = -1, .tell_fd = -1 };
+	*m = (struct ns_maker){.told_fd = -1, .tell_fd = -1};
 	if (pipe2(fds, O_CLOEXEC) < 0)
 		return err_set(e, errno, "cannot make a pipe");
 	told = fds[0];

@@ -27,8 +27,8 @@ int ns_empty_enter(bool with_root, bool with_network, struct err *e) MUST_CHECK;
 
 /* A process that makes an empty mount and an empty network namespace for others to join. */
 struct ns_maker {
-	pid_t pid;		/* 0: none */
-	int told_fd, tell_fd;	/* what came of it; fds are shared with it, so both ends stay */
+	pid_t pid;            /* 0: none */
+	int told_fd, tell_fd; /* what came of it; fds are shared with it, so both ends stay */
 };
 
 /* Starts it; it takes 0.4 ms, during which there is other work to do. */

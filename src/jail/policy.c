@@ -93,12 +93,12 @@ static struct slice cut(struct slice s, const char *separator, struct slice *res
 	size_t n = strlen(separator);
 	const char *at = s.n < n ? NULL : memmem(s.at, s.n, separator, n);
 
-	*rest = (struct slice){ NULL, 0 };
+	*rest = (struct slice){NULL, 0};
 	if (!at)
 		return s;
 	rest->at = at + n;
 	rest->n = s.n - (size_t)(at + n - s.at);
-	return (struct slice){ s.at, (size_t)(at - s.at) };
+	return (struct slice){s.at, (size_t)(at - s.at)};
 }
 
 /* The next word, and *s the rest. */
@@ -109,8 +109,8 @@ static struct slice word(struct slice *s)
 
 	while (n < w.n && !is_blank(w.at[n]))
 		n++;
-	*s = (struct slice){ w.at + n, w.n - n };
-	return (struct slice){ w.at, n };
+	*s = (struct slice){w.at + n, w.n - n};
+	return (struct slice){w.at, n};
 }
 
 static bool number_parse(struct slice s, uint64_t *ret_value)
@@ -151,9 +151,9 @@ static bool test_parse(struct slice s, uint8_t *ret_test)
 		char text[3];
 		uint8_t test;
 	} tests[] = {
-		{ "==", CALL_TEST_EQ }, { "!=", CALL_TEST_NE }, { "<", CALL_TEST_LT },
-		{ "<=", CALL_TEST_LE }, { ">", CALL_TEST_GT },	{ ">=", CALL_TEST_GE },
-		{ "&", CALL_TEST_ANY }, { "in", CALL_TEST_IN },
+		{"==", CALL_TEST_EQ}, {"!=", CALL_TEST_NE}, {"<", CALL_TEST_LT},
+		{"<=", CALL_TEST_LE}, {">", CALL_TEST_GT},  {">=", CALL_TEST_GE},
+		{"&", CALL_TEST_ANY}, {"in", CALL_TEST_IN},
 	};
 
 	for (size_t i = 0; i < ARRAY_LEN(tests); i++) {
@@ -279,8 +279,8 @@ static int include_parse(struct parser *p, struct slice path)
 	bool is_local = path.n > 2 && memcmp(path.at, "./", 2) == 0;
 
 	if (!p->may_include)
-		return refuse(p, p->is_included ? "@include in an included file" :
-						  "@include is not possible here");
+		return refuse(p, p->is_included ? "@include in an included file"
+						: "@include is not possible here");
 	if (path.n == 0 || (path.at[0] != '/' && !is_local))
 		return refuse(p, "'%s': an included path starts with / or ./", quote(path).text);
 	for (size_t i = 0; i < path.n; i++) {
@@ -290,10 +290,12 @@ static int include_parse(struct parser *p, struct slice path)
 	if ((size_t)folder + path.n >= sizeof(full))
 		return refuse(p, "'%s': the path is too long", quote(path).text);
 	if (is_local)
-		snprintf(full, sizeof(full), "%.*s%.*s", folder, p->file, (int)path.n - 2, path.at + 2);
+		snprintf(full, sizeof(full), "%.*s%.*s", folder, p->file, (int)path.n - 2,
+			 path.at + 2);
 	else
 		snprintf(full, sizeof(full), "%.*s", (int)path.n, path.at);
-	return file_parse(&(struct parser){ .rules = p->rules, .e = p->e, .is_included = true }, full);
+	return file_parse(&(struct parser){.rules = p->rules, .e = p->e, .is_included = true},
+			  full);
 }
 
 static int line_parse(struct parser *p, struct slice line)
@@ -317,8 +319,9 @@ static int line_parse(struct parser *p, struct slice line)
 		return number;
 	rule = rules_find(p->rules, number);
 	if (rule)
-		return refuse(p, "a second rule for '%s'; the first is in line %u%s", quote(line).text,
-			      rule->line, p->is_included ? " of the including file" : "");
+		return refuse(p, "a second rule for '%s'; the first is in line %u%s",
+			      quote(line).text, rule->line,
+			      p->is_included ? " of the including file" : "");
 	rule = rules_add(p->rules, number);
 	if (!rule)
 		return refuse(p, "more than %d rules", RULES_MAX);
@@ -350,7 +353,8 @@ static int file_read(struct err *e, const char *path, char *buf, size_t *ret_n)
 	if (!S_ISREG(st.st_mode))
 		return err_say(e, EINVAL, "%s: not a regular file", path);
 	if (st.st_size > POLICY_FILE_MAX)
-		return err_say(e, EFBIG, "%s: a policy of more than %d bytes", path, POLICY_FILE_MAX);
+		return err_say(e, EFBIG, "%s: a policy of more than %d bytes", path,
+			       POLICY_FILE_MAX);
 	r = fd_read_all(fd, buf, (size_t)st.st_size);
 	if (r < 0)
 		return err_set(e, -r, "%s: cannot read", path);
@@ -370,19 +374,19 @@ static int file_parse(struct parser *p, const char *path)
 	if (r < 0)
 		return r;
 	p->file = path;
-	return parse_text(p, (struct slice){ buf, n });
+	return parse_text(p, (struct slice){buf, n});
 }
 
 int policy_read(struct rules *r, const char *path, struct err *e)
 {
-	return file_parse(&(struct parser){ .rules = r, .e = e, .may_include = true }, path);
+	return file_parse(&(struct parser){.rules = r, .e = e, .may_include = true}, path);
 }
 
 int policy_parse(struct rules *r, const char *name, const char *text, size_t n, struct err *e)
 {
-	struct parser p = { .rules = r, .e = e, .file = name };
+	struct parser p = {.rules = r, .e = e, .file = name};
 
-	return parse_text(&p, (struct slice){ text, n });
+	return parse_text(&p, (struct slice){text, n});
 }
 
 static void outcome_print(int outcome, FILE *out)

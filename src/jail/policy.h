@@ -23,22 +23,22 @@
 
 enum {
 	POLICY_FILE_MAX = 65536, /* bytes; the longest in use have 3000 */
-	POLICY_RULE_MAX = 1023,	 /* bytes, as in minijail */
+	POLICY_RULE_MAX = 1023,  /* bytes, as in minijail */
 };
 
 /* Reads a file into empty rules.  Errors begin "file:line: ". */
 int policy_read(struct rules *r, const char *path, struct err *e) MUST_CHECK;
 
 /* As policy_read() of a file with this name and these n bytes; @include is refused. */
-int policy_parse(struct rules *r, const char *name, const char *text, size_t n,
-		 struct err *e) MUST_CHECK;
+int policy_parse(struct rules *r, const char *name, const char *text, size_t n, struct err *e)
+	MUST_CHECK;
 
 /* Writes the rules in this language, sorted by name, so that reading them gives the same rules. */
 void policy_print(const struct rules *r, FILE *out);
 
 /*
- * Writes what a device may call once jailed: seccomp_common and its own list. -EINVAL for an unknown
- * architecture, which *e names.
+ * Writes what a device may call once jailed: seccomp_common and its own list. -EINVAL for an
+ * unknown architecture, which *e names.
  */
-int policy_print_calls(const char *arch, const struct call *calls, FILE *out,
-		       struct err *e) MUST_CHECK;
+int policy_print_calls(const char *arch, const struct call *calls, FILE *out, struct err *e)
+	MUST_CHECK;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * policy_fuzz.c - any text as a policy: parsed, compiled, and the program's answers compared with the
- * rules' own; then printed and read again
+ * policy_fuzz.c - any text as a policy: parsed, compiled, and the program's answers compared with
+ * the rules' own; then printed and read again
  */
 #include "jail/policy.h"
 
@@ -23,8 +23,8 @@ static void args_choose(const struct rules *r, const struct rule *rule, uint64_t
 
 static void compare(const struct rules *r, const struct filter *f)
 {
-	static const uint64_t offsets[] = { 0, 1, UINT64_MAX, UINT64_C(1) << 32, UINT64_C(1) << 63 };
-	uint64_t args[6] = { 0 };
+	static const uint64_t offsets[] = {0, 1, UINT64_MAX, UINT64_C(1) << 32, UINT64_C(1) << 63};
+	uint64_t args[6] = {0};
 
 	for (int number = 0; number < 480; number++)
 		assert(rules_find((struct rules *)(uintptr_t)r, number) ||
@@ -62,7 +62,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
 {
 	struct rules *r = rules_new(names_arch_native());
 	struct filter *f = filter_new();
-	struct err e = { .code = 0 };
+	struct err e = {.code = 0};
 
 	if (!r || !f)
 		abort();

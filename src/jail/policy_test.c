@@ -105,30 +105,30 @@ static void every_form_of_rule_is_read(void **state)
 		uint64_t args[6];
 		int outcome;
 	} cases[] = {
-		{ "read", { 0 }, RULE_ALLOW },
-		{ "write", { 0 }, RULE_ALLOW },
-		{ "getpid", { 0 }, RULE_KILL },
-		{ "clone3", { 0 }, ENOSYS },
-		{ "uname", { 0 }, ENOSYS },
-		{ "getuid", { 0 }, 0 },
-		{ "close", { 3 }, RULE_ALLOW },
-		{ "close", { 0x100000003 }, RULE_KILL },
-		{ "dup", { 15, 7 }, RULE_ALLOW },
-		{ "dup", { 16, 7 }, RULE_KILL },
-		{ "dup", { 15, 8 }, RULE_KILL },
-		{ "mmap", { 0, 0, 3, 2 }, RULE_ALLOW },
-		{ "mmap", { 0, 0, 3, 1 }, RULE_ALLOW },
-		{ "mmap", { 0, 0, 3, 4 }, ENOMEM },
-		{ "mmap", { 0, 0, 4, 1 }, ENOMEM },
-		{ "mmap", { 0, 0, 0, 4 }, RULE_ALLOW },
-		{ "madvise", { 0, 0, 4 }, RULE_ALLOW },
-		{ "madvise", { 0, 0, 16 }, RULE_ALLOW },
-		{ "madvise", { 0, 0, 9 }, RULE_KILL },
-		{ "futex", { 0, 0 }, RULE_KILL },
-		{ "futex", { 0, 2 }, RULE_ALLOW },
-		{ "futex", { 0, 3 }, RULE_KILL },
-		{ "futex", { 0, 6 }, RULE_ALLOW },
-		{ "openat", { 0 }, RULE_KILL },
+		{"read", {0}, RULE_ALLOW},
+		{"write", {0}, RULE_ALLOW},
+		{"getpid", {0}, RULE_KILL},
+		{"clone3", {0}, ENOSYS},
+		{"uname", {0}, ENOSYS},
+		{"getuid", {0}, 0},
+		{"close", {3}, RULE_ALLOW},
+		{"close", {0x100000003}, RULE_KILL},
+		{"dup", {15, 7}, RULE_ALLOW},
+		{"dup", {16, 7}, RULE_KILL},
+		{"dup", {15, 8}, RULE_KILL},
+		{"mmap", {0, 0, 3, 2}, RULE_ALLOW},
+		{"mmap", {0, 0, 3, 1}, RULE_ALLOW},
+		{"mmap", {0, 0, 3, 4}, ENOMEM},
+		{"mmap", {0, 0, 4, 1}, ENOMEM},
+		{"mmap", {0, 0, 0, 4}, RULE_ALLOW},
+		{"madvise", {0, 0, 4}, RULE_ALLOW},
+		{"madvise", {0, 0, 16}, RULE_ALLOW},
+		{"madvise", {0, 0, 9}, RULE_KILL},
+		{"futex", {0, 0}, RULE_KILL},
+		{"futex", {0, 2}, RULE_ALLOW},
+		{"futex", {0, 3}, RULE_KILL},
+		{"futex", {0, 6}, RULE_ALLOW},
+		{"openat", {0}, RULE_KILL},
 	};
 	struct fixture *x = *state;
 
@@ -146,39 +146,41 @@ static void a_mistake_is_told_with_file_line_and_cause(void **state)
 	static const struct {
 		const char *text, *message;
 	} cases[] = {
-		{ "raed: 1", "p:1: 'raed' is not a system call" },
-		{ "read: 1\n\n#\nread", "p:4: 'read' has no ':' after it" },
-		{ ": 1", "p:1: '' is not a system call" },
-		{ "mmap2: 1", "p:1: 'mmap2' is not a system call" },
-		{ "read: 1\nread: 1", "p:2: a second rule for 'read'; the first is in line 1" },
-		{ "read:", "p:1: a condition such as 'arg0 == 1' is missing" },
-		{ "read: 2", "p:1: '2' is not one of arg0 to arg5" },
-		{ "read: 1; return EPERM", "p:1: '1' is not one of arg0 to arg5" },
-		{ "read: arg6 == 1", "p:1: 'arg6' is not one of arg0 to arg5" },
-		{ "read: arg10 == 1", "p:1: 'arg10' is not one of arg0 to arg5" },
-		{ "read: arg0 = 1", "p:1: '=' is not one of == != < <= > >= & in" },
-		{ "read: arg0", "p:1: '' is not one of == != < <= > >= & in" },
-		{ "read: arg0 ==", "p:1: a constant is missing" },
-		{ "read: arg0 == 1|", "p:1: a constant is missing" },
-		{ "read: arg0 == PROT_REED", "p:1: 'PROT_REED' is neither a number nor a known constant" },
-		{ "read: arg0 == 0x", "p:1: '0x' is neither a number nor a known constant" },
-		{ "read: arg0 == 1x", "p:1: '1x' is neither a number nor a known constant" },
-		{ "read: arg0 == 0x10000000000000000",
-		  "p:1: '0x10000000000000000' is neither a number nor a known constant" },
-		{ "read: arg0 == 1 2", "p:1: '2' after a condition; expected && or ||" },
-		{ "read: arg0 == 1 &&", "p:1: a condition such as 'arg0 == 1' is missing" },
-		{ "read: || arg0 == 1", "p:1: a condition such as 'arg0 == 1' is missing" },
-		{ "read: arg0 == 1;", "p:1: '' where return is expected" },
-		{ "read: arg0 == 1; EPERM", "p:1: 'EPERM' where return is expected" },
-		{ "read: return EPERM 1", "p:1: '1' after return" },
-		{ "read: return 4096", "p:1: '4096' is not an errno" },
-		{ "read: return -1", "p:1: '-1' is not an errno" },
-		{ "@incline /x", "p:1: '@incline /x' is not @include" },
-		{ "@include /x", "p:1: @include is not possible here" },
-		{ "\x1b[31mread: 1", "p:1: '?[31mread' is not a system call" },
-		{ "read: arg0 == aaaaaaaaaabbbbbbbbbbccccccccccddddddddddeeeeeeeeee",
-		  "p:1: 'aaaaaaaaaabbbbbbbbbbccccccccccdddddddddd...' is neither a number nor a known "
-		  "constant" },
+		{"reed: 1", "p:1: 'reed' is not a system call"},
+		{"read: 1\n\n#\nread", "p:4: 'read' has no ':' after it"},
+		{": 1", "p:1: '' is not a system call"},
+		{"mmap2: 1", "p:1: 'mmap2' is not a system call"},
+		{"read: 1\nread: 1", "p:2: a second rule for 'read'; the first is in line 1"},
+		{"read:", "p:1: a condition such as 'arg0 == 1' is missing"},
+		{"read: 2", "p:1: '2' is not one of arg0 to arg5"},
+		{"read: 1; return EPERM", "p:1: '1' is not one of arg0 to arg5"},
+		{"read: arg6 == 1", "p:1: 'arg6' is not one of arg0 to arg5"},
+		{"read: arg10 == 1", "p:1: 'arg10' is not one of arg0 to arg5"},
+		{"read: arg0 = 1", "p:1: '=' is not one of == != < <= > >= & in"},
+		{"read: arg0", "p:1: '' is not one of == != < <= > >= & in"},
+		{"read: arg0 ==", "p:1: a constant is missing"},
+		{"read: arg0 == 1|", "p:1: a constant is missing"},
+		{"read: arg0 == PROT_REED",
+		 "p:1: 'PROT_REED' is neither a number nor a known constant"},
+		{"read: arg0 == 0x", "p:1: '0x' is neither a number nor a known constant"},
+		{"read: arg0 == 1x", "p:1: '1x' is neither a number nor a known constant"},
+		{"read: arg0 == 0x10000000000000000",
+		 "p:1: '0x10000000000000000' is neither a number nor a known constant"},
+		{"read: arg0 == 1 2", "p:1: '2' after a condition; expected && or ||"},
+		{"read: arg0 == 1 &&", "p:1: a condition such as 'arg0 == 1' is missing"},
+		{"read: || arg0 == 1", "p:1: a condition such as 'arg0 == 1' is missing"},
+		{"read: arg0 == 1;", "p:1: '' where return is expected"},
+		{"read: arg0 == 1; EPERM", "p:1: 'EPERM' where return is expected"},
+		{"read: return EPERM 1", "p:1: '1' after return"},
+		{"read: return 4096", "p:1: '4096' is not an errno"},
+		{"read: return -1", "p:1: '-1' is not an errno"},
+		{"@incline /x", "p:1: '@incline /x' is not @include"},
+		{"@include /x", "p:1: @include is not possible here"},
+		{"\x1b[31mread: 1", "p:1: '?[31mread' is not a system call"},
+		{"read: arg0 == aaaaaaaaaabbbbbbbbbbccccccccccddddddddddeeeeeeeeee",
+		 "p:1: 'aaaaaaaaaabbbbbbbbbbccccccccccdddddddddd...' is neither a number nor a "
+		 "known "
+		 "constant"},
 	};
 	struct fixture *x = *state;
 
@@ -192,7 +194,8 @@ static void what_this_architecture_lacks_is_an_error(void **state)
 
 	assert_true(names_arch("aarch64", &x->rules->arch));
 
-	assert_refused(x, "epoll_wait: 1", "p:1: this architecture has no system call 'epoll_wait'");
+	assert_refused(x, "epoll_wait: 1",
+		       "p:1: this architecture has no system call 'epoll_wait'");
 	assert_int_equal(parse(x, "epoll_pwait: 1"), 0);
 }
 
@@ -226,7 +229,8 @@ static void too_many_conditions_are_an_error(void **state)
 	for (int call = 0; call < 17; call++) {
 		n += (size_t)snprintf(text + n, sizeof(text) - n, "%s: ", names_call(X86_64, call));
 		for (int i = 0; i < 64; i++)
-			n += (size_t)snprintf(text + n, sizeof(text) - n, "%sarg0 == 1", i ? "||" : "");
+			n += (size_t)snprintf(text + n, sizeof(text) - n, "%sarg0 == 1",
+					      i ? "||" : "");
 		text[n++] = '\n';
 	}
 	text[n] = '\0';
@@ -244,7 +248,7 @@ static void files_include_files_one_level_deep(void **state)
 	static const char relative[] = "@include inner\n";
 	static const char nothing[] = "write: 1\n@include ./absent\n";
 	struct fixture *x = *state;
-	const uint64_t none[6] = { 0 };
+	const uint64_t none[6] = {0};
 	char absolute[128];
 
 	file_write(x, "outer", outer, strlen(outer));
@@ -264,8 +268,9 @@ static void files_include_files_one_level_deep(void **state)
 	assert_string_equal(file_refusal(x, "twice"),
 			    "twice:3: a second rule for 'read'; the first is in line 1");
 	x->rules->count = 0;
-	assert_string_equal(file_refusal(x, "clash"), "inner:1: a second rule for 'read'; the first is "
-						      "in line 1 of the including file");
+	assert_string_equal(file_refusal(x, "clash"),
+			    "inner:1: a second rule for 'read'; the first is "
+			    "in line 1 of the including file");
 	x->rules->count = 0;
 	assert_string_equal(file_refusal(x, "deep"), "outer:1: @include in an included file");
 	assert_string_equal(file_refusal(x, "relative"),
@@ -290,21 +295,19 @@ static void odd_files_are_refused(void **state)
 	assert_string_equal(file_refusal(x, "nul"), "nul:1: 'read?' is not a system call");
 }
 
-static const struct call sample[] = {
-	CALL_ARG(ioctl, 1, 0x4008af03),
-	CALL_ARG(ioctl, 1, 0xaf01),
-	CALL_IF2(mmap, 2, CALL_TEST_IN, 3, 3, CALL_TEST_ANY, 0x10),
-	CALL_ERROR(clone3, ENOSYS),
-	CALL_BITS(mprotect, 2, 3),
-	CALL_ERROR(mprotect, EACCES),
-	CALL(epoll_create),
-	CALL_END
-};
+static const struct call sample[] = {CALL_ARG(ioctl, 1, 0x4008af03),
+				     CALL_ARG(ioctl, 1, 0xaf01),
+				     CALL_IF2(mmap, 2, CALL_TEST_IN, 3, 3, CALL_TEST_ANY, 0x10),
+				     CALL_ERROR(clone3, ENOSYS),
+				     CALL_BITS(mprotect, 2, 3),
+				     CALL_ERROR(mprotect, EACCES),
+				     CALL(epoll_create),
+				     CALL_END};
 
 /* What is printed, read again, means the same. */
 static void a_printed_list_reads_as_itself(void **state)
 {
-	static const char *const arches[] = { "x86_64", "aarch64" };
+	static const char *const arches[] = {"x86_64", "aarch64"};
 	struct fixture *x = *state;
 
 	for (size_t i = 0; i < ARRAY_LEN(arches); i++) {
@@ -331,8 +334,10 @@ static void a_printed_list_reads_as_itself(void **state)
 			assert_int_equal(a->number, b->number);
 			assert_int_equal(a->met, b->met);
 			assert_int_equal(a->otherwise, b->otherwise);
-			for (; at >= 0 && bt >= 0; at = list->cond[at].next, bt = x->rules->cond[bt].next)
-				assert_memory_equal(&list->cond[at].test, &x->rules->cond[bt].test, 10);
+			for (; at >= 0 && bt >= 0;
+			     at = list->cond[at].next, bt = x->rules->cond[bt].next)
+				assert_memory_equal(&list->cond[at].test, &x->rules->cond[bt].test,
+						    10);
 			assert_int_equal(at, bt);
 		}
 		free(list);
@@ -371,8 +376,10 @@ int main(void)
 		cmocka_unit_test_setup_teardown(what_this_architecture_lacks_is_an_error, set_up,
 						tear_down),
 		cmocka_unit_test_setup_teardown(sizes_are_bounded, set_up, tear_down),
-		cmocka_unit_test_setup_teardown(too_many_conditions_are_an_error, set_up, tear_down),
-		cmocka_unit_test_setup_teardown(files_include_files_one_level_deep, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(too_many_conditions_are_an_error, set_up,
+						tear_down),
+		cmocka_unit_test_setup_teardown(files_include_files_one_level_deep, set_up,
+						tear_down),
 		cmocka_unit_test_setup_teardown(odd_files_are_refused, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(a_printed_list_reads_as_itself, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(a_list_is_printed_sorted, set_up, tear_down),

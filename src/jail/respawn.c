@@ -3,9 +3,9 @@
  * respawn.c - starts children for a process that has jailed itself
  *
  * One request, one answer, each a packet.  START comes with the row's fds and is answered with the
- * pid, with its pidfd and the reading end of its report; KILL ends the last child of the row.  Either
- * may be answered with an error as text.  The server checks the index and the number of fds and
- * believes nothing else.  It clones with CLONE_PARENT, so the child's parent is main.
+ * pid, with its pidfd and the reading end of its report; KILL ends the last child of the row.
+ * Either may be answered with an error as text.  The server checks the index and the number of fds
+ * and believes nothing else.  It clones with CLONE_PARENT, so the child's parent is main.
  */
 #include "jail/respawn.h"
 
@@ -53,7 +53,7 @@ static int row_start(struct server *s, uint32_t index, const int *fds, size_t nf
 	if (nfds != args.nfds)
 		return err_say(e, EINVAL, "cannot start %s with %zu fds", args.name, nfds);
 	for (size_t i = 0; i < nfds; i++)
-		numbered[i] = (struct spawn_fd){ .fd = fds[i], .number = args.fds[i].number };
+		numbered[i] = (struct spawn_fd){.fd = fds[i], .number = args.fds[i].number};
 	args.fds = numbered;
 	r = spawn_start(&s->spawner, &args, ret_child, e);
 	if (r == 0) {
@@ -87,8 +87,8 @@ static int request_serve(struct server *s, const struct request *q, const int *f
 
 static int answer_send(int sock, const struct child *c, const struct err *e)
 {
-	const int fds[ANSWER_FDS] = { c->pidfd, c->report_fd };
-	struct answer a = { .pid = c->pid, .error = e->code };
+	const int fds[ANSWER_FDS] = {c->pidfd, c->report_fd};
+	struct answer a = {.pid = c->pid, .error = e->code};
 
 	if (c->pid > 0)
 		return fd_send(sock, &a, sizeof(a), fds, ANSWER_FDS);
@@ -100,8 +100,8 @@ static int answer_send(int sock, const struct child *c, const struct err *e)
 /* One request; false when main has gone, or talks nonsense. */
 static bool server_turn(struct server *s)
 {
-	struct child c = { .pid = 0, .pidfd = -1, .report_fd = -1 };
-	struct err e = { .code = 0 };
+	struct child c = {.pid = 0, .pidfd = -1, .report_fd = -1};
+	struct err e = {.code = 0};
 	int fds[FD_PASS_MAX];
 	struct request q;
 	size_t nfds;
@@ -122,7 +122,7 @@ static bool server_turn(struct server *s)
 /* Of what main had open, the server keeps what spawn_start() uses. */
 static void server_close_others(const struct server *s)
 {
-	const int kept[] = { s->sock, s->spawner.null_fd, s->spawner.ns.mount, s->spawner.ns.net };
+	const int kept[] = {s->sock, s->spawner.null_fd, s->spawner.ns.mount, s->spawner.ns.net};
 	unsigned first = STDERR_FILENO + 1;
 
 	for (size_t left = ARRAY_LEN(kept); left > 0; left--) {
@@ -141,7 +141,7 @@ static void server_close_others(const struct server *s)
 
 static NORETURN void server_run(const struct respawn *r, const struct spawner *spawner, int sock)
 {
-	struct server s = { .main = r, .spawner = *spawner, .sock = sock };
+	struct server s = {.main = r, .spawner = *spawner, .sock = sock};
 
 	prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0);
 	prctl(PR_SET_NAME, "crosvm-respawn", 0, 0, 0);
@@ -173,16 +173,16 @@ static int server_fork(struct respawn *r, const struct spawner *s, int server_so
 	return 0;
 }
 
-int respawn_init(struct respawn *r, struct spawner *s, const struct spawn_args *table,
-		 size_t count, struct err *e)
+int respawn_init(struct respawn *r, struct spawner *s, const struct spawn_args *table, size_t count,
+		 struct err *e)
 {
 	auto_fd main_sock = -1;
 	auto_fd server_sock = -1;
 	int pair[2];
 	int ret = fd_socketpair(SOCK_SEQPACKET, pair);
 
-	*r = (struct respawn){ .sock = -1, .table = table, .count = count };
-	r->server = (struct child){ .pid = -1, .pidfd = -1, .report_fd = -1 };
+	*r = (struct respawn){.sock = -1, .table = table, .count = count};
+	r->server = (struct child){.pid = -1, .pidfd = -1, .report_fd = -1};
 	if (ret < 0)
 		return err_set(e, -ret, "cannot make a socket pair");
 	main_sock = pair[0];
@@ -239,7 +239,7 @@ static int ask(struct respawn *r, const struct request *q, const int *fds, size_
 int respawn_start(struct respawn *r, size_t index, const int *fds, struct child *ret_child,
 		  struct err *e)
 {
-	const struct request q = { .verb = START, .index = (uint32_t)index };
+	const struct request q = {.verb = START, .index = (uint32_t)index};
 	int received[ANSWER_FDS];
 	int32_t pid;
 	int ret = ask(r, &q, fds, r->table[index].nfds, received, &pid, e);
@@ -258,7 +258,7 @@ int respawn_start(struct respawn *r, size_t index, const int *fds, struct child 
 
 int respawn_kill(struct respawn *r, size_t index, struct child *c)
 {
-	const struct request q = { .verb = KILL, .index = (uint32_t)index };
+	const struct request q = {.verb = KILL, .index = (uint32_t)index};
 	int received[ANSWER_FDS];
 	struct err e;
 	int32_t pid;

@@ -4,8 +4,8 @@
  *
  * A jailed main process has neither exec nor paths, yet a device that died must be started again.
  * So before its jail it forks a process that keeps both and knows a fixed table of children; main
- * names a row and passes the fds.  A captured main process can start what was configured and nothing
- * else.  The children are main's own: it reaps them, and they die with it.
+ * names a row and passes the fds.  A captured main process can start what was configured and
+ * nothing else.  The children are main's own: it reaps them, and they die with it.
  */
 #pragma once
 
@@ -24,8 +24,8 @@ struct respawn {
  * Forks the process.  Of the table's fds it uses the numbers only; the table must outlive r.  Call
  * while there is one thread and before guest memory is mapped, or its mapping is copied.
  */
-int respawn_init(struct respawn *r, struct spawner *s, const struct spawn_args *table,
-		 size_t count, struct err *e) MUST_CHECK;
+int respawn_init(struct respawn *r, struct spawner *s, const struct spawn_args *table, size_t count,
+		 struct err *e) MUST_CHECK;
 void respawn_fini(struct respawn *r);
 
 /*
@@ -36,7 +36,7 @@ int respawn_start(struct respawn *r, size_t index, const int *fds, struct child 
 		  struct err *e) MUST_CHECK;
 
 /*
- * As spawn_kill() of the last child that was started from row index, whoever it still runs as.  0, or
- * -errno when the server does not answer.
+ * As spawn_kill() of the last child that was started from row index, whoever it still runs as.  0,
+ * or -errno when the server does not answer.
  */
 int respawn_kill(struct respawn *r, size_t index, struct child *c) MUST_CHECK;

@@ -18,18 +18,16 @@ static char found[RUN_TEXT_MAX];
 #define SAY(...) (snprintf(found, sizeof(found), __VA_ARGS__), found)
 
 /* What main needs besides the common calls to start and reap. */
-static const struct call main_calls[] = {
-	CALL(waitid), CALL(pidfd_send_signal), CALL_END
-};
+static const struct call main_calls[] = {CALL(waitid), CALL(pidfd_send_signal), CALL_END};
 
-static const struct spawn_fd echo_fds[] = { { .fd = -1, .number = ECHO_FD } };
+static const struct spawn_fd echo_fds[] = {{.fd = -1, .number = ECHO_FD}};
 static char echo_word[] = "echo", exit_word[] = "exit";
-static char *const echo_argv[] = { echo_word, echo_word, NULL };
-static char *const exit_argv[] = { exit_word, exit_word, NULL };
+static char *const echo_argv[] = {echo_word, echo_word, NULL};
+static char *const exit_argv[] = {exit_word, exit_word, NULL};
 
 static const struct spawn_args table[] = {
-	{ .name = "exit", .argv = exit_argv },
-	{ .name = "echo", .argv = echo_argv, .fds = echo_fds, .nfds = ARRAY_LEN(echo_fds) },
+	{.name = "exit", .argv = exit_argv},
+	{.name = "echo", .argv = echo_argv, .fds = echo_fds, .nfds = ARRAY_LEN(echo_fds)},
 };
 
 struct trio {
@@ -57,8 +55,8 @@ static const char *set_up(struct trio *x, bool jailed)
 
 static const char *end_is(struct child *c, const char *text)
 {
-	struct spawn_end end = { .text = "no end" };
-	struct pollfd p = { .fd = c->pidfd, .events = POLLIN };
+	struct spawn_end end = {.text = "no end"};
+	struct pollfd p = {.fd = c->pidfd, .events = POLLIN};
 
 	poll(&p, 1, 10000);
 	if (spawn_reap(c, &end) < 0 || strcmp(end.text, text) != 0)
@@ -118,7 +116,7 @@ static const char *absurd_requests(void *arg UNUSED)
 		return "a child that is not in the table";
 	if (respawn_start(&x.r, 1, NULL, &c, &x.e) != -EINVAL)
 		return "a child with fds missing";
-	if (respawn_kill(&x.r, 0, &(struct child){ .pid = 1, .pidfd = -1 }) != -EBADF)
+	if (respawn_kill(&x.r, 0, &(struct child){.pid = 1, .pidfd = -1}) != -EBADF)
 		return "killed what was never started";
 	x.r.table = table;
 	if (respawn_start(&x.r, 0, NULL, &c, &x.e) < 0)
@@ -141,7 +139,7 @@ static void absurd_requests_start_nothing(void **state UNUSED)
 static const char *server_keeps_little(void *arg UNUSED)
 {
 	static struct trio x;
-	struct pollfd p = { .events = POLLIN };
+	struct pollfd p = {.events = POLLIN};
 	const char *wrong;
 	int held[2];
 	char byte;
@@ -164,9 +162,9 @@ static void the_server_keeps_no_fd_of_mains(void **state UNUSED)
 
 static void too_many_fds_are_an_error(void **state UNUSED)
 {
-	const struct spawn_args many[] = { { .name = "many", .nfds = FD_PASS_MAX + 1 } };
+	const struct spawn_args many[] = {{.name = "many", .nfds = FD_PASS_MAX + 1}};
 	struct respawn r;
-	struct spawner s = { .null_fd = -1, .ns = { -1, -1 } };
+	struct spawner s = {.null_fd = -1, .ns = {-1, -1}};
 	struct err e;
 
 	assert_int_equal(respawn_init(&r, &s, many, 1, &e), -EINVAL);

@@ -2,7 +2,8 @@
 /*
  * rules.h - what may be called, for one architecture: between lists or policy files and filters
  *
- * A rule is a call and its alternatives; an alternative is a chain of conditions that must all hold.
+ * A rule is a call and its alternatives; an alternative is a chain of conditions that must all
+ * hold.
  *
  *  R1  A call has at most one rule.
  *  R2  A rule without conditions always does what `met` says; one with conditions does `met` if an
@@ -20,11 +21,11 @@
 #include <stdint.h>
 
 enum {
-	RULES_MAX = 512,	/* more than there are system calls */
+	RULES_MAX = 512,        /* more than there are system calls */
 	RULES_CONDS_MAX = 1024, /* about four instructions each; a filter has 4096 */
 	RULE_NO_COND = -1,
-	RULE_KILL = -1,	 /* outcome: the process dies */
-	RULE_ALLOW = -2, /* outcome: the call is made; from 0 on: it is not, and returns that errno */
+	RULE_KILL = -1,         /* outcome: the process dies */
+	RULE_ALLOW = -2,        /* outcome: the call is made; 0 and above: it returns that errno */
 	RULE_ERRNO_MAX = 4095,
 };
 
@@ -36,7 +37,7 @@ struct rule_cond {
 
 struct rule {
 	int16_t number; /* of the call */
-	int16_t first;	/* index in conds or RULE_NO_COND */
+	int16_t first;  /* index in conds or RULE_NO_COND */
 	int16_t met, otherwise;
 	unsigned line; /* where a policy file says it; 0 for lists */
 };
@@ -57,11 +58,12 @@ struct rule *rules_find(struct rules *r, int number);
 struct rule *rules_add(struct rules *r, int number);
 
 /* One more condition at the rule's end. false when there are too many. */
-bool rules_cond_add(struct rules *r, struct rule *rule, struct call_cond test, bool last) MUST_CHECK;
+bool rules_cond_add(struct rules *r, struct rule *rule, struct call_cond test, bool last)
+	MUST_CHECK;
 
 /*
- * The rows of a list, added to what is there.  Rows with a name seen before widen that rule.  -EINVAL
- * for a name that no architecture knows, -E2BIG when there is no room.
+ * The rows of a list, added to what is there.  Rows with a name seen before widen that rule.
+ * -EINVAL for a name that no architecture knows, -E2BIG when there is no room.
  */
 int rules_calls_add(struct rules *r, const struct call *calls, struct err *e) MUST_CHECK;
 

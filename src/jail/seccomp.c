@@ -2,9 +2,9 @@
 /*
  * seccomp.c - filters into the kernel, and the last words of a process that broke one
  *
- * A refused call raises SIGSYS.  The handler tells the number and then makes a call that every filter
- * answers with death, so it never returns.  Where the signal is blocked, or the handler is refused a
- * call itself, the kernel kills the process instead.
+ * A refused call raises SIGSYS.  The handler tells the number and then makes a call that every
+ * filter answers with death, so it never returns.  Where the signal is blocked, or the handler is
+ * refused a call itself, the kernel kills the process instead.
  */
 #include "jail/seccomp.h"
 
@@ -47,14 +47,13 @@ const struct call seccomp_common[] = {
 	CALL(sendmsg),
 	CALL(timerfd_settime),
 	CALL(write),
-	CALL_END
-};
+	CALL_END};
 
 /* What the handler needs; written before the filter is in place. */
 static struct {
 	int fd;
 	char prefix[64];
-} report = { .fd = -1 };
+} report = {.fd = -1};
 
 static void report_line(int number)
 {
@@ -85,7 +84,7 @@ static void report_refusal(int signal_number UNUSED, siginfo_t *info, void *cont
 
 int seccomp_report_to(const char *name, int fd, struct err *e)
 {
-	struct sigaction action = { .sa_sigaction = report_refusal, .sa_flags = SA_SIGINFO };
+	struct sigaction action = {.sa_sigaction = report_refusal, .sa_flags = SA_SIGINFO};
 
 	report.fd = fd;
 	snprintf(report.prefix, sizeof(report.prefix), "crosvm: %.20s: the filter refused: ", name);
@@ -100,7 +99,7 @@ int seccomp_report_to(const char *name, int fd, struct err *e)
  */
 static int program_load(struct sock_filter *insn, unsigned n, bool all_threads, struct err *e)
 {
-	struct sock_fprog program = { .len = (unsigned short)n, .filter = insn };
+	struct sock_fprog program = {.len = (unsigned short)n, .filter = insn};
 	unsigned flags = SECCOMP_FILTER_FLAG_SPEC_ALLOW;
 	long failed;
 

@@ -3,10 +3,10 @@
  * seccomp.h - lists of system calls, and the filters made of them
  *
  * A list is an array of struct call that lies beside the code which makes the calls.  Several rows
- * with one name are alternatives; the conditions inside a row must all hold.  Names are resolved for
- * the architecture the filter is for; those it does not have are skipped, so one list serves all.
- * What no row allows kills the process (SIGSYS), after the number was told to whoever asked for it,
- * see jail/jail.h.
+ * with one name are alternatives; the conditions inside a row must all hold.  Names are resolved
+ * for the architecture the filter is for; those it does not have are skipped, so one list serves
+ * all. What no row allows kills the process (SIGSYS), after the number was told to whoever asked
+ * for it, see jail/jail.h.
  */
 #pragma once
 
@@ -18,8 +18,8 @@
 
 enum call_test {
 	CALL_TEST_NONE,
-	CALL_TEST_EQ,  /* argument == value, all 64 bits */
-	CALL_TEST_NE,  /* these five are unsigned */
+	CALL_TEST_EQ, /* argument == value, all 64 bits */
+	CALL_TEST_NE, /* these five are unsigned */
 	CALL_TEST_LT,
 	CALL_TEST_LE,
 	CALL_TEST_GT,
@@ -30,7 +30,7 @@ enum call_test {
 
 struct call_cond {
 	uint64_t value;
-	uint8_t arg; /* 0 to 5 */
+	uint8_t arg;  /* 0 to 5 */
 	uint8_t test; /* enum call_test */
 };
 
@@ -42,14 +42,28 @@ struct call {
 	uint16_t error; /* not 0: where no row allows the call, it fails with this errno */
 };
 
-#define CALL(call_name)			      { .name = #call_name }
-#define CALL_ARG(call_name, n, v)	      CALL_IF(call_name, n, CALL_TEST_EQ, v)
-#define CALL_BITS(call_name, n, mask)	      CALL_IF(call_name, n, CALL_TEST_IN, mask)
-#define CALL_IF(call_name, n, t, v)	      { .name = #call_name, .cond = { { v, n, t } } }
-#define CALL_IF2(call_name, n, t, v, m, u, w) \
-	{ .name = #call_name, .cond = { { v, n, t }, { w, m, u } } }
-#define CALL_ERROR(call_name, errnum)	      { .name = #call_name, .error = (errnum) }
-#define CALL_END			      { .name = NULL }
+#define CALL(call_name)                                                                            \
+	{                                                                                          \
+		.name = #call_name                                                                 \
+	}
+#define CALL_ARG(call_name, n, v)     CALL_IF(call_name, n, CALL_TEST_EQ, v)
+#define CALL_BITS(call_name, n, mask) CALL_IF(call_name, n, CALL_TEST_IN, mask)
+#define CALL_IF(call_name, n, t, v)                                                                \
+	{                                                                                          \
+		.name = #call_name, .cond = { {v, n, t} }                                          \
+	}
+#define CALL_IF2(call_name, n, t, v, m, u, w)                                                      \
+	{                                                                                          \
+		.name = #call_name, .cond = { {v, n, t}, {w, m, u} }                               \
+	}
+#define CALL_ERROR(call_name, errnum)                                                              \
+	{                                                                                          \
+		.name = #call_name, .error = (errnum)                                              \
+	}
+#define CALL_END                                                                                   \
+	{                                                                                          \
+		.name = NULL                                                                       \
+	}
 
 /* What every device process needs to serve: its loop, its sockets, its end. */
 extern const struct call seccomp_common[];
@@ -68,8 +82,9 @@ struct filter; /* jail/filter.h */
 struct filter *seccomp_compile(struct rules *r, struct err *e) MUST_CHECK;
 
 /*
- * Loads for the calling thread or for all, if no other has a filter that this one lacks.  The filter
- * is freed before; an uncommonly long one is kept, since afterwards freeing may be a call it refuses.
+ * Loads for the calling thread or for all, if no other has a filter that this one lacks.  The
+ * filter is freed before; an uncommonly long one is kept, since afterwards freeing may be a call it
+ * refuses.
  */
 int seccomp_load_take(struct filter *f, bool all_threads, struct err *e) MUST_CHECK;
 

@@ -64,39 +64,42 @@ static int trial_run(const void *arg)
 static void the_kernel_does_what_a_rule_says(void **state UNUSED)
 {
 	static const struct trial trials[] = {
-		{ "getpid: 1", SYS_getpid, { 0 }, 0 },
-		{ "", SYS_getpid, { 0 }, -SIGSYS },
-		{ "getpid: return", SYS_getpid, { 0 }, -SIGSYS },
-		{ "getpid: return EPERM", SYS_getpid, { 0 }, EPERM },
-		{ "clone3: return ENOSYS", SYS_clone3, { 0 }, ENOSYS },
-		{ "getpriority: arg0 == 77", SYS_getpriority, { 77 }, EINVAL },
-		{ "getpriority: arg0 == 77", SYS_getpriority, { 78 }, -SIGSYS },
-		{ "getpriority: arg0 == 77", SYS_getpriority, { 0x10000004dUL }, -SIGSYS },
-		{ "getpriority: arg0 == 0x10000004d", SYS_getpriority, { 0x10000004dUL }, EINVAL },
-		{ "getpriority: arg0 != 77", SYS_getpriority, { 78 }, EINVAL },
-		{ "getpriority: arg0 != 77", SYS_getpriority, { 77 }, -SIGSYS },
-		{ "getpriority: arg0 < 77", SYS_getpriority, { 76 }, EINVAL },
-		{ "getpriority: arg0 < 77", SYS_getpriority, { 77 }, -SIGSYS },
-		{ "getpriority: arg0 < 0x100000001", SYS_getpriority, { 77 }, EINVAL },
-		{ "getpriority: arg0 <= 77", SYS_getpriority, { 77 }, EINVAL },
-		{ "getpriority: arg0 <= 77", SYS_getpriority, { ~0UL }, -SIGSYS },
-		{ "getpriority: arg0 > 77", SYS_getpriority, { ~0UL }, EINVAL },
-		{ "getpriority: arg0 > 77", SYS_getpriority, { 77 }, -SIGSYS },
-		{ "getpriority: arg0 >= 77", SYS_getpriority, { 77 }, EINVAL },
-		{ "getpriority: arg0 & 0x50", SYS_getpriority, { 0x10 }, EINVAL },
-		{ "getpriority: arg0 & 0x50", SYS_getpriority, { 0xaf }, -SIGSYS },
-		{ "getpriority: arg0 & 0x8000000000000000", SYS_getpriority, { 1UL << 63 | 9 }, EINVAL },
-		{ "getpriority: arg0 in 0xfffffffb", SYS_getpriority, { 0xf8 }, EINVAL },
-		{ "getpriority: arg0 in 0xfffffffb", SYS_getpriority, { 4 }, -SIGSYS },
-		{ "getpriority: arg0 in 0xfffffffb", SYS_getpriority, { 1UL << 32 }, -SIGSYS },
-		{ "getpriority: arg0 == 9 && arg1 == 2", SYS_getpriority, { 9, 2 }, EINVAL },
-		{ "getpriority: arg0 == 9 && arg1 == 2", SYS_getpriority, { 9, 3 }, -SIGSYS },
-		{ "getpriority: arg0 == 9 || arg1 == 2", SYS_getpriority, { 8, 2 }, EINVAL },
-		{ "getpriority: arg0 == 9 || arg1 == 2", SYS_getpriority, { 8, 3 }, -SIGSYS },
-		{ "getpriority: arg0 == 9; return EXDEV", SYS_getpriority, { 8 }, EXDEV },
-		{ "getpriority: arg0 == 9; return EXDEV", SYS_getpriority, { 9 }, EINVAL },
-		{ "mprotect: arg2 in 0xfffffffb", SYS_mprotect, { 0, 0, PROT_EXEC }, -SIGSYS },
-		{ "mprotect: arg2 in 0xfffffffb", SYS_mprotect, { 0, 0, PROT_READ }, 0 },
+		{"getpid: 1", SYS_getpid, {0}, 0},
+		{"", SYS_getpid, {0}, -SIGSYS},
+		{"getpid: return", SYS_getpid, {0}, -SIGSYS},
+		{"getpid: return EPERM", SYS_getpid, {0}, EPERM},
+		{"clone3: return ENOSYS", SYS_clone3, {0}, ENOSYS},
+		{"getpriority: arg0 == 77", SYS_getpriority, {77}, EINVAL},
+		{"getpriority: arg0 == 77", SYS_getpriority, {78}, -SIGSYS},
+		{"getpriority: arg0 == 77", SYS_getpriority, {0x10000004dUL}, -SIGSYS},
+		{"getpriority: arg0 == 0x10000004d", SYS_getpriority, {0x10000004dUL}, EINVAL},
+		{"getpriority: arg0 != 77", SYS_getpriority, {78}, EINVAL},
+		{"getpriority: arg0 != 77", SYS_getpriority, {77}, -SIGSYS},
+		{"getpriority: arg0 < 77", SYS_getpriority, {76}, EINVAL},
+		{"getpriority: arg0 < 77", SYS_getpriority, {77}, -SIGSYS},
+		{"getpriority: arg0 < 0x100000001", SYS_getpriority, {77}, EINVAL},
+		{"getpriority: arg0 <= 77", SYS_getpriority, {77}, EINVAL},
+		{"getpriority: arg0 <= 77", SYS_getpriority, {~0UL}, -SIGSYS},
+		{"getpriority: arg0 > 77", SYS_getpriority, {~0UL}, EINVAL},
+		{"getpriority: arg0 > 77", SYS_getpriority, {77}, -SIGSYS},
+		{"getpriority: arg0 >= 77", SYS_getpriority, {77}, EINVAL},
+		{"getpriority: arg0 & 0x50", SYS_getpriority, {0x10}, EINVAL},
+		{"getpriority: arg0 & 0x50", SYS_getpriority, {0xaf}, -SIGSYS},
+		{"getpriority: arg0 & 0x8000000000000000",
+		 SYS_getpriority,
+		 {1UL << 63 | 9},
+		 EINVAL},
+		{"getpriority: arg0 in 0xfffffffb", SYS_getpriority, {0xf8}, EINVAL},
+		{"getpriority: arg0 in 0xfffffffb", SYS_getpriority, {4}, -SIGSYS},
+		{"getpriority: arg0 in 0xfffffffb", SYS_getpriority, {1UL << 32}, -SIGSYS},
+		{"getpriority: arg0 == 9 && arg1 == 2", SYS_getpriority, {9, 2}, EINVAL},
+		{"getpriority: arg0 == 9 && arg1 == 2", SYS_getpriority, {9, 3}, -SIGSYS},
+		{"getpriority: arg0 == 9 || arg1 == 2", SYS_getpriority, {8, 2}, EINVAL},
+		{"getpriority: arg0 == 9 || arg1 == 2", SYS_getpriority, {8, 3}, -SIGSYS},
+		{"getpriority: arg0 == 9; return EXDEV", SYS_getpriority, {8}, EXDEV},
+		{"getpriority: arg0 == 9; return EXDEV", SYS_getpriority, {9}, EINVAL},
+		{"mprotect: arg2 in 0xfffffffb", SYS_mprotect, {0, 0, PROT_EXEC}, -SIGSYS},
+		{"mprotect: arg2 in 0xfffffffb", SYS_mprotect, {0, 0, PROT_READ}, 0},
 	};
 
 	for (size_t i = 0; i < ARRAY_LEN(trials); i++) {
@@ -107,7 +110,7 @@ static void the_kernel_does_what_a_rule_says(void **state UNUSED)
 	}
 }
 
-static const struct call few[] = { CALL(exit_group), CALL(write), CALL_END };
+static const struct call few[] = {CALL(exit_group), CALL(write), CALL_END};
 
 struct report {
 	int fd;
@@ -135,7 +138,7 @@ static void a_refused_call_is_told_as_a_number(void **state UNUSED)
 	int32_t number = -1;
 
 	assert_int_equal(pipe(fds), 0);
-	assert_int_equal(run(refused_run, &(struct report){ .fd = fds[1] }), -SIGSYS);
+	assert_int_equal(run(refused_run, &(struct report){.fd = fds[1]}), -SIGSYS);
 
 	assert_int_equal(read(fds[0], &number, sizeof(number)), sizeof(number));
 	assert_int_equal(number, SYS_getcwd);
@@ -151,7 +154,7 @@ static void a_refused_call_is_told_as_a_line(void **state UNUSED)
 
 	assert_int_equal(pipe(fds), 0);
 	dup2(fds[1], STDERR_FILENO);
-	got = run(refused_run, &(struct report){ .fd = -1 });
+	got = run(refused_run, &(struct report){.fd = -1});
 	dup2(saved, STDERR_FILENO);
 
 	assert_int_equal(got, -SIGSYS);
@@ -164,12 +167,12 @@ static void a_refused_call_is_told_as_a_line(void **state UNUSED)
 
 static void blocking_the_signal_does_not_help(void **state UNUSED)
 {
-	assert_int_equal(run(refused_run, &(struct report){ .fd = -1, .blocked = true }), -SIGSYS);
+	assert_int_equal(run(refused_run, &(struct report){.fd = -1, .blocked = true}), -SIGSYS);
 }
 
 static void *tighter_run(void *arg UNUSED)
 {
-	static const struct call tight[] = { CALL(write), CALL(getpid), CALL(exit), CALL_END };
+	static const struct call tight[] = {CALL(write), CALL(getpid), CALL(exit), CALL_END};
 	struct err e;
 
 	if (seccomp_thread_load(tight, &e) < 0)
@@ -182,10 +185,11 @@ static void *tighter_run(void *arg UNUSED)
 static int threads_run(const void *is_main)
 {
 	static const struct call loose[] = {
-		CALL(clone),	   CALL(clone3),	 CALL(exit),   CALL(exit_group), CALL(futex),
-		CALL(getpid),	   CALL(getppid),	 CALL(mmap),   CALL(mprotect),	 CALL(munmap),
-		CALL(rseq),	   CALL(rt_sigprocmask), CALL(write),  CALL(seccomp),	 CALL(brk),
-		CALL(set_robust_list), CALL(madvise),	 CALL(rt_sigaction), CALL_END,
+		CALL(clone),    CALL(clone3),       CALL(exit),    CALL(exit_group),
+		CALL(futex),    CALL(getpid),       CALL(getppid), CALL(mmap),
+		CALL(mprotect), CALL(munmap),       CALL(rseq),    CALL(rt_sigprocmask),
+		CALL(write),    CALL(seccomp),      CALL(brk),     CALL(set_robust_list),
+		CALL(madvise),  CALL(rt_sigaction), CALL_END,
 	};
 	struct err e;
 	pthread_t thread;
@@ -216,7 +220,7 @@ static int long_run(const void *arg UNUSED)
 		return 98;
 	rule = rules_add(r, SYS_getpriority);
 	for (uint64_t i = 0; i < 900; i++) {
-		if (!rules_cond_add(r, rule, (struct call_cond){ 1000 + i, 0, CALL_TEST_EQ }, true))
+		if (!rules_cond_add(r, rule, (struct call_cond){1000 + i, 0, CALL_TEST_EQ}, true))
 			return 97;
 	}
 	f = seccomp_compile(r, &e);
@@ -235,14 +239,16 @@ static void a_long_filter_loads_too(void **state UNUSED)
 static void the_common_list_makes_nothing(void **state UNUSED)
 {
 	static const char *const never[] = {
-		"open", "openat", "openat2", "creat", "socket", "connect", "bind", "execve",
-		"execveat", "clone", "clone3", "fork", "vfork", "ptrace", "kill", "tgkill", "mount",
-		"unshare", "setns", "bpf", "io_uring_setup", "memfd_create", "ioctl", "mprotect",
-		"process_vm_writev", "pidfd_getfd", "userfaultfd", "prctl", "rt_sigaction",
+		"open",           "openat",       "openat2", "creat",        "socket",
+		"connect",        "bind",         "execve",  "execveat",     "clone",
+		"clone3",         "fork",         "vfork",   "ptrace",       "kill",
+		"tgkill",         "mount",        "unshare", "setns",        "bpf",
+		"io_uring_setup", "memfd_create", "ioctl",   "mprotect",     "process_vm_writev",
+		"pidfd_getfd",    "userfaultfd",  "prctl",   "rt_sigaction",
 	};
 	struct rules *r = rules_new(names_arch_native());
-	const uint64_t executable[6] = { 0, 4096, PROT_READ | PROT_EXEC, MAP_SHARED };
-	const uint64_t private[6] = { 0, 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE };
+	const uint64_t executable[6] = {0, 4096, PROT_READ | PROT_EXEC, MAP_SHARED};
+	const uint64_t private[6] = {0, 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE};
 	struct err e;
 
 	assert_int_equal(rules_calls_add(r, seccomp_common, &e), 0);

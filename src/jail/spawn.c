@@ -13,10 +13,11 @@
  * So memory is shared until exec, and mount and network namespaces, which are empty and read-only
  * for all, are made once, on the side, and joined by every child: 4 us.
  *
- * Joining takes rights over the user namespace in which they were made.  Root has them.  An ordinary
- * user's main process therefore enters a user namespace before it makes them; children start there
- * and leave it in jail_enter(), each into its own, so that afterwards none has rights over what they
- * share, or over another.  Across exec an ordinary user keeps capabilities only if they are ambient.
+ * Joining takes rights over the user namespace in which they were made.  Root has them.  An
+ *ordinary user's main process therefore enters a user namespace before it makes them; children
+ *start there and leave it in jail_enter(), each into its own, so that afterwards none has rights
+ *over what they share, or over another.  Across exec an ordinary user keeps capabilities only if
+ *they are ambient.
  *
  * The child between clone and exec (child_run()) runs in our memory: it only makes system calls and
  * writes to struct job.  All signals are blocked until it has no handler left.
@@ -64,15 +65,16 @@ struct job {
 
 /* What the environment may tell a child: where its libraries, its display and its profile are. */
 static const char *const env_kept[] = {
-	"LD_", "LANG=", "LC_", "XDG_RUNTIME_DIR=", "WAYLAND_DISPLAY=", "DISPLAY=", "PULSE_SERVER=",
-	"ASAN_OPTIONS=", "UBSAN_OPTIONS=", "LLVM_PROFILE_FILE=", "GCOV_PREFIX",
+	"LD_",         "LANG=",         "LC_",           "XDG_RUNTIME_DIR=", "WAYLAND_DISPLAY=",
+	"DISPLAY=",    "PULSE_SERVER=", "ASAN_OPTIONS=", "UBSAN_OPTIONS=",   "LLVM_PROFILE_FILE=",
+	"GCOV_PREFIX",
 };
 
 int spawner_init(struct spawner *s, struct err *e)
 {
 	int r = 0;
 
-	*s = (struct spawner){ .null_fd = -1, .ns = { -1, -1 }, .maker = { 0, -1, -1 } };
+	*s = (struct spawner){.null_fd = -1, .ns = {-1, -1}, .maker = {0, -1, -1}};
 	s->is_root = geteuid() == 0;
 	s->null_fd = open("/dev/null", O_RDWR | O_CLOEXEC);
 	if (s->null_fd < 0)
@@ -98,7 +100,7 @@ void spawner_fini(struct spawner *s)
 	if (!s)
 		return;
 	if (s->maker.pid > 0 && ns_maker_finish(&s->maker, &s->ns, &ignored) < 0)
-		s->ns = (struct jail_ns){ -1, -1 };
+		s->ns = (struct jail_ns){-1, -1};
 	fd_close(&s->null_fd);
 	fd_close(&s->ns.mount);
 	fd_close(&s->ns.net);
@@ -113,7 +115,7 @@ static int job_failed(struct job *job, const char *what)
 
 static void signals_reset(void)
 {
-	struct sigaction action = { .sa_handler = SIG_DFL };
+	struct sigaction action = {.sa_handler = SIG_DFL};
 	sigset_t none;
 
 	for (int n = 1; n < NSIG; n++)
@@ -188,7 +190,7 @@ static int move_add(struct job *job, int fd, int number)
 {
 	if (fd < 0 || (job->used >> number & 1))
 		return -EINVAL;
-	job->move[job->count++] = (struct spawn_fd){ .fd = fd, .number = number };
+	job->move[job->count++] = (struct spawn_fd){.fd = fd, .number = number};
 	job->used |= UINT64_C(1) << number;
 	return 0;
 }
@@ -253,7 +255,8 @@ static void child_wait(int pidfd)
 		;
 }
 
-static int job_start(struct job *job, const struct spawner *s, struct child *ret_child, struct err *e)
+static int job_start(struct job *job, const struct spawner *s, struct child *ret_child,
+		     struct err *e)
 {
 	auto_fd report_in = -1;
 	auto_fd report_out = -1;
@@ -352,7 +355,7 @@ void spawn_wait(struct child *c)
 
 int spawn_reap(struct child *c, struct spawn_end *ret_end)
 {
-	siginfo_t info = { .si_pid = 0 };
+	siginfo_t info = {.si_pid = 0};
 
 	while (waitid(P_PIDFD, (id_t)c->pidfd, &info, WEXITED | WNOHANG) < 0) {
 		if (errno != EINTR)

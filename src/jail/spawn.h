@@ -4,7 +4,8 @@
  *
  *	struct spawner s;			once, while the process has one thread
  *	spawner_init(&s, &e);
- *	spawn_start(&s, &args, &child, &e);	for each child; they open and jail themselves side by side
+ *	spawn_start(&s, &args, &child, &e);	for each child; they open and jail themselves side
+ *by side
  *	... loop_add(child.pidfd) ...
  *	spawn_reap(&child, &end);		when pidfd is readable
  *
@@ -24,31 +25,31 @@
 #include <sys/types.h>
 
 enum {
-	SPAWN_FD_FIRST = 3,  /* the first number for the caller's use */
-	SPAWN_FD_LAST = 59,  /* and the last */
-	SPAWN_FD_REPORT = 60, /* jail_config.report_fd of the child */
+	SPAWN_FD_FIRST = 3,     /* the first number for the caller's use */
+	SPAWN_FD_LAST = 59,     /* and the last */
+	SPAWN_FD_REPORT = 60,   /* jail_config.report_fd of the child */
 	SPAWN_FD_MOUNT_NS = 61, /* jail_ns_spawned */
 	SPAWN_FD_NET_NS = 62,
 	SPAWN_FDS_MAX = SPAWN_FD_LAST - SPAWN_FD_FIRST + 1,
 };
 
 struct spawner {
-	int null_fd;	   /* /dev/null */
+	int null_fd;       /* /dev/null */
 	struct jail_ns ns; /* both empty, shared by all children; -1 until spawner_finish() */
 	struct ns_maker maker;
-	bool is_root;	   /* children keep their rights over exec without help */
-	int clone_flags;   /* for jail/respawn.c */
+	bool is_root;    /* children keep their rights over exec without help */
+	int clone_flags; /* for jail/respawn.c */
 };
 
 struct spawn_fd {
-	int fd;	    /* in this process; borrowed */
+	int fd;     /* in this process; borrowed */
 	int number; /* in the child; SPAWN_FD_FIRST to SPAWN_FD_LAST, each once */
 };
 
 struct spawn_args {
-	const char *name;    /* "block0", for messages */
-	const char *source;  /* where its list of calls is, "src/devices/block.c"; or NULL */
-	char *const *argv;   /* ends with NULL; argv[0] is what ps shows */
+	const char *name;   /* "block0", for messages */
+	const char *source; /* where its list of calls is, "src/devices/block.c"; or NULL */
+	char *const *argv;  /* ends with NULL; argv[0] is what ps shows */
 	const struct spawn_fd *fds;
 	size_t nfds; /* at most SPAWN_FDS_MAX */
 };
@@ -64,19 +65,20 @@ enum spawn_end_kind { SPAWN_EXITED, SPAWN_SIGNALLED, SPAWN_FILTERED };
 
 struct spawn_end {
 	enum spawn_end_kind kind;
-	int code;	/* exit code, signal or system call number; -1 for a call that is not known */
+	int code; /* exit code, signal or system call number; -1 for a call that is not known */
 	char text[256]; /* "killed by signal 9 (KILL)"; no name in front, no newline */
 };
 
 /*
  * An ordinary user's process moves into a user namespace of its own, with the same ids, in which it
- * may make the others; it keeps its access to files and devices.  Call before there are threads, and
- * early: a process on the side makes the empty namespaces, which takes 0.4 ms.  Where the host
+ * may make the others; it keeps its access to files and devices.  Call before there are threads,
+ * and early: a process on the side makes the empty namespaces, which takes 0.4 ms.  Where the host
  * forbids this, *e says what to change.
  */
 int spawner_init(struct spawner *s, struct err *e) MUST_CHECK;
 
-/* Waits for the empty namespaces; spawn_start() and respawn_init() do, others who use s->ns must. */
+/* Waits for the empty namespaces; spawn_start() and respawn_init() do, others who use s->ns must.
+ */
 int spawner_finish(struct spawner *s, struct err *e) MUST_CHECK;
 void spawner_fini(struct spawner *s);
 
@@ -91,7 +93,7 @@ int spawn_start(struct spawner *s, const struct spawn_args *args, struct child *
 int spawn_reap(struct child *c, struct spawn_end *ret_end) MUST_CHECK;
 
 /*
- * Kills with SIGKILL and collects.  Does nothing to a child that was never started or was reaped.  A
+ * Kills with SIGKILL and collects.  Does nothing to a child that was never started or was reaped. A
  * jailed process that was root may not kill a child that is not jailed yet, see respawn_kill().
  */
 void spawn_kill(struct child *c);

@@ -50,8 +50,8 @@ static inline void run_forked(run_body body, void *arg, bool as_nobody)
 	pid = fork();
 	assert_true(pid >= 0);
 	if (pid == 0) {
-		const char *found = as_nobody && !run_become_nobody() ? "cannot become nobody" :
-									body(arg);
+		const char *found =
+			as_nobody && !run_become_nobody() ? "cannot become nobody" : body(arg);
 
 		run_write(RUN_TELL_FD, found ? found : "ok");
 		_exit(0);

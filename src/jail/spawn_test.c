@@ -21,7 +21,7 @@ static char found[RUN_TEXT_MAX];
 static const char *start(const char *mode, const struct spawn_fd *fds, size_t nfds,
 			 struct spawner *s, struct child *ret_child)
 {
-	char *argv[] = { (char *)(uintptr_t)"crosvm-test", (char *)(uintptr_t)mode, NULL };
+	char *argv[] = {(char *)(uintptr_t) "crosvm-test", (char *)(uintptr_t)mode, NULL};
 	const struct spawn_args args = {
 		.name = "block0",
 		.source = "src/devices/block.c",
@@ -38,7 +38,7 @@ static const char *start(const char *mode, const struct spawn_fd *fds, size_t nf
 
 static const char *end_of(struct child *c, struct spawn_end *end)
 {
-	struct pollfd p = { .fd = c->pidfd, .events = POLLIN };
+	struct pollfd p = {.fd = c->pidfd, .events = POLLIN};
 	int r;
 
 	if (poll(&p, 1, 10000) != 1)
@@ -67,13 +67,13 @@ static const char *ends_with(void *arg)
 static void the_end_of_a_child_is_told(void **state UNUSED)
 {
 	const char *cases[][2] = {
-		{ "exit", "exited with code 7" },
-		{ "fault", "killed by signal 4 (ILL)" },
-		{ "wrong-argument", "exited with code 126" },
-		{ "filtered", "killed by its seccomp filter: system call uname; allow it in "
-			      "src/devices/block.c or with --seccomp-policy-dir DIR" },
-		{ "filtered-lie", "killed by its seccomp filter: system call not known; allow it in "
-				  "src/devices/block.c or with --seccomp-policy-dir DIR" },
+		{"exit", "exited with code 7"},
+		{"fault", "killed by signal 4 (ILL)"},
+		{"wrong-argument", "exited with code 126"},
+		{"filtered", "killed by its seccomp filter: system call uname; allow it in "
+			     "src/devices/block.c or with --seccomp-policy-dir DIR"},
+		{"filtered-lie", "killed by its seccomp filter: system call not known; allow it in "
+				 "src/devices/block.c or with --seccomp-policy-dir DIR"},
 	};
 
 	for (size_t i = 0; i < ARRAY_LEN(cases); i++)
@@ -82,7 +82,7 @@ static void the_end_of_a_child_is_told(void **state UNUSED)
 
 static const char *sees_only_its_fds(void *arg UNUSED)
 {
-	const struct spawn_fd crossed[] = { { 4, 3 }, { 3, 4 }, { 60, 5 }, { 7, 7 } };
+	const struct spawn_fd crossed[] = {{4, 3}, {3, 4}, {60, 5}, {7, 7}};
 	struct spawn_end end;
 	struct spawner s;
 	struct child c;
@@ -143,7 +143,7 @@ static void a_child_starts_clean(void **state UNUSED)
 
 static const char *dies_with_parent(void *arg UNUSED)
 {
-	struct pollfd p = { .events = POLLIN };
+	struct pollfd p = {.events = POLLIN};
 	int held[2], told[2];
 	char byte;
 	pid_t pid;
@@ -153,7 +153,7 @@ static const char *dies_with_parent(void *arg UNUSED)
 		return "no pipe";
 	pid = fork();
 	if (pid == 0) {
-		const struct spawn_fd fds[] = { { held[1], 3 } };
+		const struct spawn_fd fds[] = {{held[1], 3}};
 		struct spawner s;
 		struct child c;
 		const char *wrong = start("wait", fds, 1, &s, &c);
@@ -217,8 +217,8 @@ static const char *wrong_fds_are_refused(void *arg)
 static void wrong_fds_are_an_error(void **state UNUSED)
 {
 	struct spawn_fd cases[][2] = {
-		{ { 0, 3 }, { 0, 3 } }, { { 0, 3 }, { 0, 2 } },	  { { 0, 3 }, { 0, 60 } },
-		{ { 0, 3 }, { -1, 4 } }, { { 0, 3 }, { 999, 4 } }, { { 0, 3 }, { 0, -1 } },
+		{{0, 3}, {0, 3}},  {{0, 3}, {0, 2}},   {{0, 3}, {0, 60}},
+		{{0, 3}, {-1, 4}}, {{0, 3}, {999, 4}}, {{0, 3}, {0, -1}},
 	};
 
 	for (size_t i = 0; i < ARRAY_LEN(cases); i++)
@@ -243,11 +243,12 @@ static const char *limit_is_explained(void *arg UNUSED)
 		return "more user namespaces than allowed";
 	if (s.null_fd != -1 || s.ns.mount != -1 || s.ns.net != -1)
 		return "fds are left";
-	return strcmp(e.text, "cannot make a user namespace: No space left on device: this host forbids "
-			      "user namespaces; as root: sysctl user.max_user_namespaces=15000, or run "
-			      "with --disable-sandbox, without isolation") == 0 ?
-		       NULL :
-		       SAY("%s", e.text);
+	return strcmp(e.text,
+		      "cannot make a user namespace: No space left on device: this host forbids "
+		      "user namespaces; as root: sysctl user.max_user_namespaces=15000, or run "
+		      "with --disable-sandbox, without isolation") == 0
+		       ? NULL
+		       : SAY("%s", e.text);
 }
 
 static void a_host_without_user_namespaces_is_explained(void **state UNUSED)
@@ -263,10 +264,11 @@ static const char *chroot_is_explained(void *arg UNUSED)
 		return "cannot chroot";
 	if (ns_user_enter(&e) != -EPERM)
 		return "a user namespace in a chroot";
-	return strstr(e.text, "cannot make a user namespace: Operation not permitted: a container, a "
-			      "chroot or a security policy forbids namespaces") == e.text ?
-		       NULL :
-		       SAY("%s", e.text);
+	return strstr(e.text,
+		      "cannot make a user namespace: Operation not permitted: a container, a "
+		      "chroot or a security policy forbids namespaces") == e.text
+		       ? NULL
+		       : SAY("%s", e.text);
 }
 
 static void a_place_without_namespaces_is_explained(void **state UNUSED)
@@ -292,7 +294,7 @@ static int child_fds(void)
 	if (write(3, "a", 1) != 1 || write(4, "bc", 2) != 2)
 		return 1;
 	for (int i = 0; i < 3; i++) {
-		static const int fds[] = { 5, 7, 3 };
+		static const int fds[] = {5, 7, 3};
 		char byte;
 
 		if (read(fds[i], &byte, 1) != 1 || byte != "abc"[i])
