@@ -12,7 +12,8 @@ from guests.place import TOP, Direct, choose, program
 from testbed import kernels
 from testbed.debian import PackageError
 
-PROMPT = b"/ # "
+PROMPT = b'/ # '
+ASKS_SIZE = b'\x1b[6n'  # the shell to its terminal, which is none here
 TYPED = ['uname -a', 'cat /proc/cpuinfo | grep "model name"', 'free -m', 'poweroff -f']
 LIMIT_S = 180
 
@@ -33,12 +34,16 @@ def prefix(place, interactive):
 
 def type_into(process):
     """Shows what the process prints, and types a command at each prompt."""
-    seen, left = b'', list(TYPED)
+    seen, held, left = b'', b'', list(TYPED)
     while data := process.stdout.read(4096):
-        sys.stdout.buffer.write(data.replace(b'\r', b''))
-        sys.stdout.flush()
-        seen = (seen + data)[-len(PROMPT):]
-        if seen == PROMPT and left:
+        seen = (seen + data)[-4096:]
+        held = (held + data).replace(ASKS_SIZE, b'').replace(b'\r', b'')
+        if b'\x1b' not in held[-len(ASKS_SIZE):]:
+            sys.stdout.buffer.write(held)
+            sys.stdout.flush()
+            held = b''
+        if PROMPT in seen and left:
+            seen = b''
             process.stdin.write(f'{left.pop(0)}\n'.encode())
 
 
