@@ -13,7 +13,7 @@ import guests
 
 POWEROFF, RESET, PANIC = 0, 32, 33
 # A boot takes 4 to 9 s in the testbed when the machine is otherwise idle.
-PATIENCE_S = 90
+PATIENCE_S = 45
 
 
 def kernel(name, form='vmlinux'):
