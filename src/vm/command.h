@@ -6,6 +6,15 @@
  */
 #pragma once
 
+struct command {
+	const char *name;
+	int (*run)(int argc, char **argv); /* the words after the name */
+	const char *summary;		   /* NULL: not shown to people */
+};
+
+/* main.c; ends with a NULL name. */
+extern const struct command commands[];
+
 /* Clients of the control socket: crosvm stop [--json] SOCKET... and so on. */
 int command_stop(int argc, char **argv);
 int command_suspend(int argc, char **argv);

@@ -60,7 +60,7 @@ static void mdoc_item(const struct arg *arg, FILE *out)
 		fprintf(out, "Fl %c , ", arg->letter);
 	fprintf(out, "Fl -%s", arg->name);
 	if (arg->value)
-		fprintf(out, arg->keys ? " Ns Oo = Ns Ar %s Oc" : " Ns = Ns Ar %s", arg->value);
+		fprintf(out, arg->keys ? " Ns Oo = Ns Ar %s Oc" : " Ar %s", arg->value);
 	fprintf(out, "\n%s.\n", arg->help);
 }
 

@@ -111,7 +111,7 @@ static int handle_status(struct control *c, void *arguments, struct json *reply,
 
 static const struct command commands[] = {
 	{"stop", no_opts, ALWAYS, handle_stop,
-	 "Ends the VM in good order.  The guest is not asked and not told"},
+	 "Ends the VM in good order; the guest is neither asked nor told"},
 	{"suspend", no_opts, WHILE_RUNNING, handle_suspend, "Stops the vCPUs until resume"},
 	{"resume", no_opts, WHILE_SUSPENDED, handle_resume, "Lets the vCPUs go on"},
 	{"status", no_opts, ALWAYS, handle_status,

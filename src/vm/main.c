@@ -50,35 +50,26 @@ static int command_run(int argc, char **argv)
 	return r == CONFIG_HELP ? EXIT_CODE_OK : code;
 }
 
-/* device_main() counts its own name among its arguments. */
-static int device_command(int argc, char **argv)
-{
-	return device_main(argc + 1, argv - 1);
-}
-
-static const struct {
-	const char *name;
-	int (*run)(int argc, char **argv); /* the words after the name */
-	const char *summary;
-} commands[] = {
+const struct command commands[] = {
 	{"run", command_run, "Boots a virtual machine"},
 	{"stop", command_stop, "Ends virtual machines"},
 	{"suspend", command_suspend, "Stops the vCPUs of virtual machines"},
 	{"resume", command_resume, "Lets the vCPUs of virtual machines go on"},
 	{"status", command_status, "Tells how virtual machines are"},
 	{"check", command_check, "Tells what this host has and lacks"},
-	{"device", device_main, "Serves one device to another program (vhost-user)"},
 	{"devices", command_devices, "Lists the types of devices built in"},
-	{"device", device_command, "Serves a device to another program, by vhost-user"},
+	{"device", device_main, "Serves a device to another program (vhost-user)"},
 	{"version", command_version, "Prints the version"},
+	{"generate", command_generate, NULL},
+	{.name = NULL},
 };
 
 static void usage(FILE *out)
 {
 	fprintf(out, "Usage: crosvm COMMAND [ARGUMENTS]\n\nCommands:\n");
-	for (unsigned i = 0; i < ARRAY_LEN(commands); i++)
-		if (commands[i].summary)
-			fprintf(out, "  %-14s %s\n", commands[i].name, commands[i].summary);
+	for (const struct command *c = commands; c->name; c++)
+		if (c->summary)
+			fprintf(out, "  %-14s %s\n", c->name, c->summary);
 	fprintf(out, "\nExit status:\n");
 	exit_code_help(out);
 }
@@ -89,9 +80,9 @@ int main(int argc, char **argv)
 		usage(stdout);
 		return EXIT_CODE_OK;
 	}
-	for (unsigned i = 0; i < ARRAY_LEN(commands); i++)
-		if (strcmp(argv[1], commands[i].name) == 0)
-			return commands[i].run(argc - 2, argv + 2);
+	for (const struct command *c = commands; c->name; c++)
+		if (strcmp(argv[1], c->name) == 0)
+			return c->run(argc - 2, argv + 2);
 	log_error("%s: no such command; crosvm --help lists them", argv[1]);
 	return EXIT_CODE_USAGE;
 }
