@@ -278,3 +278,16 @@ def test_words_after_two_dashes_are_no_options(crosvm):
     done = crosvm('run', '--', '--help')
     assert done.returncode == USAGE
     assert lines(done)[0].startswith('crosvm: kernel: --help: No such file')
+
+
+@needs_kvm
+def test_manual_and_documentation_have_every_command(vm, tmp_path):
+    assert vm.process.poll() is None
+    with socket.socket(socket.AF_UNIX) as s:
+        s.connect(str(tmp_path / 'vm.sock'))
+        s.settimeout(PATIENCE_S)
+        s.sendall(b'help\n')
+        commands = json.loads(s.recv(65536))['commands']
+    text = (places.TOP / 'docs/control.md').read_text()
+    for command in commands:
+        assert f'| `{command}`' in text
