@@ -7,9 +7,11 @@
 #include "vm/exit_codes.h"
 #include "vm/machine.h"
 
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 static int run_configured(const struct config *config)
 {
@@ -74,8 +76,21 @@ static void usage(FILE *out)
 	exit_code_help(out);
 }
 
+/* Whoever closed a standard stream must not find a disk or a socket of ours in its place. */
+static void streams_open(void)
+{
+	int fd;
+
+	do
+		fd = open("/dev/null", O_RDWR); /* the next programs want theirs, too */
+	while (fd >= 0 && fd <= STDERR_FILENO);
+	if (fd >= 0)
+		close(fd);
+}
+
 int main(int argc, char **argv)
 {
+	streams_open();
 	if (argc < 2 || strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0) {
 		usage(stdout);
 		return EXIT_CODE_OK;
