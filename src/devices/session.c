@@ -96,34 +96,31 @@ static int get_max_mem_slots(struct session *s, struct vu_msg *m)
 	return vu_reply_u64(&s->conn, m, GMEM_REGIONS_MAX);
 }
 
+/* After a change of memory that came to result. */
+static int memory_changed(struct session *s, int result)
+{
+	for (unsigned i = 0; i < s->nrings; i++)
+		s->rings[i].failed = false; /* N4 */
+	rings_resume(s);
+	return result;
+}
+
 static int set_mem_table(struct session *s, struct vu_msg *m)
 {
-	int r;
-
 	rings_pause(s);
-	r = memory_set(s, m);
-	rings_resume(s);
-	return r;
+	return memory_changed(s, memory_set(s, m));
 }
 
 static int add_mem_reg(struct session *s, struct vu_msg *m)
 {
-	int r;
-
 	rings_pause(s);
-	r = memory_add(s, m);
-	rings_resume(s);
-	return r;
+	return memory_changed(s, memory_add(s, m));
 }
 
 static int rem_mem_reg(struct session *s, struct vu_msg *m)
 {
-	int r;
-
 	rings_pause(s);
-	r = memory_remove(s, &m->p.one_region.region);
-	rings_resume(s);
-	return r;
+	return memory_changed(s, memory_remove(s, &m->p.one_region.region));
 }
 
 static struct ring *ring_find(struct session *s, uint32_t index)
@@ -138,7 +135,7 @@ static struct ring *ring_to_set(struct session *s, uint32_t index)
 
 	if (!r || r->live)
 		return NULL;
-	r->failed = false;
+	ring_forgive(r);
 	return r;
 }
 
@@ -196,7 +193,7 @@ static int get_vring_base(struct session *s, struct vu_msg *m)
 	if (r->live)
 		rings_pause(s);
 	fd_close(&r->kick_fd);
-	r->failed = false;
+	ring_forgive(r);
 	rings_resume(s);
 	reply.p.state = (struct vu_vring_state){le32_of(index), le32_of(r->base)};
 	return vu_reply(&s->conn, m, &reply);

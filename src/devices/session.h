@@ -10,7 +10,8 @@
  *  N2  Guest memory and the in-flight log are mapped and unmapped only while all is paused.
  *  N3  A ring is live only with what was checked by ring_start(); size, addresses and base cannot be
  *      changed while it is.
- *  N4  A ring that could not be started, or broke, stays so until it is set up anew.
+ *  N4  A ring that broke stays so until it is set up anew; one that could not be started is tried again
+ *      also when there is other memory.
  *
  * The front end is trusted to be the owner of the memory, with nothing else: indexes, sizes,
  * addresses and descriptors are checked.  What it does wrong is refused (with REPLY_ACK) or ends the
@@ -29,7 +30,9 @@ struct ring {
 	unsigned index;
 	uint32_t size, base;
 	uint64_t desc, used, avail; /* the front end's user addresses */
-	bool has_addresses, enabled, live, failed;
+	bool has_addresses, enabled, live;
+	bool failed; /* could not be started */
+	bool broken; /* was, when it was paused */
 	int kick_fd, call_fd, err_fd;
 	struct watch kick_watch; /* on the loop while live */
 };
@@ -90,6 +93,12 @@ void rings_pause(struct session *s);
 
 /* Starts every ring that has all it needs, and the device if there is one. */
 void rings_resume(struct session *s);
+
+/* Forgets what was wrong with a ring. */
+static inline void ring_forgive(struct ring *r)
+{
+	r->failed = r->broken = false;
+}
 
 /* Back to empty: closes its fds. The ring is not live. */
 void ring_clear(struct ring *r);

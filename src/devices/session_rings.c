@@ -55,7 +55,8 @@ void ring_clear(struct ring *r)
 	fd_close(&r->call_fd);
 	fd_close(&r->err_fd);
 	r->size = r->base = 0;
-	r->has_addresses = r->enabled = r->failed = false;
+	r->has_addresses = r->enabled = false;
+	ring_forgive(r);
 }
 
 void rings_fini(struct session *s)
@@ -78,7 +79,7 @@ void rings_pause(struct session *s)
 		if (!r->live)
 			continue;
 		loop_remove(s->loop, &r->kick_watch);
-		r->failed = d->queues[i].broken != NULL; /* N4 */
+		r->broken = d->queues[i].broken != NULL; /* N4 */
 		vq_notify(&d->queues[i]);
 		r->base = vq_stop(&d->queues[i]);
 		r->live = false;
@@ -89,7 +90,7 @@ static bool ring_is_ready(const struct ring *r)
 {
 	bool needs_enable = r->session->acked & VU_BIT(VU_F_PROTOCOL_FEATURES);
 
-	return !r->live && !r->failed && r->kick_fd >= 0 && r->size > 0 && r->has_addresses &&
+	return !r->live && !r->failed && !r->broken && r->kick_fd >= 0 && r->size > 0 && r->has_addresses &&
 	       (r->enabled || !needs_enable);
 }
 
