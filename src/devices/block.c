@@ -606,14 +606,14 @@ const struct device_type block_type = {
 	.virtio_id = VIRTIO_ID_BLOCK,
 	.nqueues = QUEUES_MAX,
 	.queue_size = 256,
-	.features = VIRTIO_RING_FEATURES | VIRTIO_BIT(VIRTIO_BLK_F_SEG_MAX) |
-		    VIRTIO_BIT(VIRTIO_BLK_F_RO) | VIRTIO_BIT(VIRTIO_BLK_F_BLK_SIZE) |
-		    VIRTIO_BIT(VIRTIO_BLK_F_FLUSH) | VIRTIO_BIT(VIRTIO_BLK_F_TOPOLOGY) |
-		    VIRTIO_BIT(VIRTIO_BLK_F_MQ) | VIRTIO_BIT(VIRTIO_BLK_F_DISCARD) |
-		    VIRTIO_BIT(VIRTIO_BLK_F_WRITE_ZEROES),
+	.features = VIRTIO_BIT(VIRTIO_BLK_F_SEG_MAX) | VIRTIO_BIT(VIRTIO_BLK_F_RO) |
+		    VIRTIO_BIT(VIRTIO_BLK_F_BLK_SIZE) | VIRTIO_BIT(VIRTIO_BLK_F_FLUSH) |
+		    VIRTIO_BIT(VIRTIO_BLK_F_TOPOLOGY) | VIRTIO_BIT(VIRTIO_BLK_F_MQ) |
+		    VIRTIO_BIT(VIRTIO_BLK_F_DISCARD) | VIRTIO_BIT(VIRTIO_BLK_F_WRITE_ZEROES),
 	.size = sizeof(struct block),
 	.config_size = offsetof(struct virtio_blk_config, max_secure_erase_sectors),
 	.writes_files = true,
+	.fds = 3, /* image, completions, again */
 	.opts = block_opts,
 	.calls = block_calls,
 	.defaults = block_defaults,

@@ -36,7 +36,7 @@
 #include <unistd.h>
 
 enum {
-	PORTS_MAX = 6, /* with their queues and host ends they fit JAIL_MAX_FDS */
+	PORTS_MAX = 8,
 	QUEUES_MAX = 2 * (PORTS_MAX + 1),
 	CONTROL_IN = 2, /* to the guest */
 	CONTROL_OUT = 3,
@@ -648,11 +648,12 @@ const struct device_type console_type = {
 	.virtio_id = VIRTIO_ID_CONSOLE,
 	.nqueues = QUEUES_MAX,
 	.queue_size = 64,
-	.features = VIRTIO_RING_FEATURES | VIRTIO_BIT(VIRTIO_CONSOLE_F_SIZE) |
+	.features = VIRTIO_BIT(VIRTIO_CONSOLE_F_SIZE) |
 		    VIRTIO_BIT(VIRTIO_CONSOLE_F_MULTIPORT) | VIRTIO_BIT(VIRTIO_CONSOLE_F_EMERG_WRITE),
 	.size = sizeof(struct console),
 	.config_size = sizeof(struct virtio_console_config),
 	.writes_files = true,
+	.fds = 3 * PORTS_MAX + 2, /* in, out, listening; again, resize */
 	.opts = console_opts,
 	.calls = console_calls,
 	.defaults = console_defaults,

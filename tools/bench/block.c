@@ -1,0 +1,391 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * block.c - how fast a vhost-user disk is, beside a bare io_uring loop on the same file
+ *
+ *	bench-block FILE direct|cached SECONDS ROUNDS [NAME=SOCKET...]
+ *
+ * A driver with one split queue (EVENT_IDX, three descriptors a request) that sleeps on its call
+ * eventfd, as a guest sleeps for its interrupt.  Rounds are interleaved: loop, first socket, second
+ * socket, loop, ...; printed are medians, and ratios to the loop.
+ */
+#include "base/fd.h"
+#include "base/num.h"
+#include "base/wire.h"
+#include "virtio/ids.h"
+#include "virtio/vhost_user.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <liburing.h>
+#include <linux/virtio_blk.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <sys/mman.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <time.h>
+#include <unistd.h>
+
+enum {
+	QUEUE_SIZE = 128,
+	DEPTH_MAX = 32,
+	BLOCK_MAX = 256 * 1024,
+	MEMORY_BYTES = 16 * 1024 * 1024,
+	RING_AT = 0,
+	HEADERS_AT = 0x10000,
+	DATA_AT = 0x100000,
+	TARGETS_MAX = 4,
+	ROUNDS_MAX = 32,
+};
+
+static const struct pattern {
+	const char *name;
+	unsigned depth;
+	uint32_t bytes;
+	bool random;
+} patterns[] = {
+	{"random 4 KiB, depth 1", 1, 4096, true},
+	{"random 4 KiB, depth 32", 32, 4096, true},
+	{"sequential 256 KiB, depth 4", 4, BLOCK_MAX, false},
+};
+
+/* Where the next request goes. */
+struct course {
+	const struct pattern *p;
+	uint64_t blocks, at, x;
+};
+
+struct target {
+	const char *name;
+	struct vu_conn conn;
+	int memfd, kick, call;
+	char *memory;
+	struct vring ring;
+	uint16_t used_seen, avail;
+	double result[ROUNDS_MAX];
+};
+
+static void die(const char *what)
+{
+	perror(what);
+	exit(1);
+}
+
+static void check(int r, const char *what)
+{
+	if (r >= 0)
+		return;
+	errno = -r;
+	die(what);
+}
+
+static double now(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return (double)t.tv_sec + (double)t.tv_nsec / 1e9;
+}
+
+static uint64_t course_next(struct course *c)
+{
+	if (!c->p->random)
+		return (c->at++ % c->blocks) * c->p->bytes;
+	c->x ^= c->x << 13;
+	c->x ^= c->x >> 7;
+	c->x ^= c->x << 17;
+	return (c->x % c->blocks) * c->p->bytes;
+}
+
+/* ---- the loop to compare with ---- */
+
+static void ring_open(struct io_uring *ring, int fd)
+{
+	struct io_uring_params p = {.flags = IORING_SETUP_SINGLE_ISSUER | IORING_SETUP_DEFER_TASKRUN};
+
+	if (io_uring_queue_init_params(DEPTH_MAX, ring, &p) < 0)
+		check(io_uring_queue_init(DEPTH_MAX, ring, 0), "io_uring");
+	check(io_uring_register_files(ring, &fd, 1), "io_uring files");
+}
+
+static double loop_run(struct io_uring *ring, char *data, struct course *c, double seconds)
+{
+	double start = now(), end = start + seconds;
+	unsigned slots[DEPTH_MAX], nslots = c->p->depth;
+	uint64_t done = 0, in_flight = 0;
+	bool stopping = false;
+
+	for (unsigned i = 0; i < nslots; i++)
+		slots[i] = i;
+	while (!stopping || in_flight > 0) {
+		struct io_uring_cqe *cqe;
+		unsigned head, n = 0;
+
+		for (; nslots > 0 && !stopping; in_flight++) {
+			struct io_uring_sqe *sqe = io_uring_get_sqe(ring);
+			unsigned slot = slots[--nslots];
+
+			io_uring_prep_read(sqe, 0, data + (size_t)slot * c->p->bytes, c->p->bytes,
+					   course_next(c));
+			sqe->flags |= IOSQE_FIXED_FILE;
+			sqe->user_data = slot;
+		}
+		io_uring_submit_and_wait(ring, 1);
+		io_uring_for_each_cqe(ring, head, cqe) {
+			if (cqe->res != (int)c->p->bytes)
+				check(cqe->res < 0 ? cqe->res : -EIO, "read");
+			slots[nslots++] = (unsigned)cqe->user_data;
+			n++;
+		}
+		io_uring_cq_advance(ring, n);
+		in_flight -= n;
+		done += n;
+		stopping = now() >= end;
+	}
+	return (double)done / (now() - start);
+}
+
+/* ---- the driver ---- */
+
+static int dial(const char *path)
+{
+	struct sockaddr_un a = {.sun_family = AF_UNIX};
+	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+	strncpy(a.sun_path, path, sizeof(a.sun_path) - 1);
+	for (int i = 0; i < 500; i++) {
+		const struct timespec pause = {.tv_nsec = 10000000};
+
+		if (connect(fd, (struct sockaddr *)&a, sizeof(a)) == 0)
+			return fd;
+		nanosleep(&pause, NULL);
+	}
+	die(path);
+	return -1;
+}
+
+static void tell_memory(struct target *t)
+{
+	struct vu_msg m = {.request = VU_SET_MEM_TABLE, .nfds = 1, .fds = {t->memfd}};
+
+	m.size = 8 + sizeof(struct vu_region);
+	m.p.memory.count = le32_of(1);
+	m.p.memory.regions[0] = (struct vu_region){
+		.size = le64_of(MEMORY_BYTES), .user = le64_of((uintptr_t)t->memory)};
+	check(vu_tell(&t->conn, &m), "SET_MEM_TABLE");
+}
+
+static void tell_ring(struct target *t)
+{
+	struct vu_msg m = {.request = VU_SET_VRING_ADDR, .size = sizeof(struct vu_vring_addr)};
+
+	m.p.addr = (struct vu_vring_addr){
+		.desc = le64_of((uintptr_t)t->ring.desc),
+		.used = le64_of((uintptr_t)t->ring.used),
+		.avail = le64_of((uintptr_t)t->ring.avail),
+	};
+	check(vu_set_state(&t->conn, VU_SET_VRING_NUM, 0, QUEUE_SIZE), "SET_VRING_NUM");
+	check(vu_set_state(&t->conn, VU_SET_VRING_BASE, 0, 0), "SET_VRING_BASE");
+	check(vu_tell(&t->conn, &m), "SET_VRING_ADDR");
+	check(vu_set_vring_fd(&t->conn, VU_SET_VRING_CALL, 0, t->call), "SET_VRING_CALL");
+	check(vu_set_vring_fd(&t->conn, VU_SET_VRING_KICK, 0, t->kick), "SET_VRING_KICK");
+	check(vu_set_state(&t->conn, VU_SET_VRING_ENABLE, 0, 1), "SET_VRING_ENABLE");
+}
+
+static void agree(struct target *t)
+{
+	const uint64_t wanted = VIRTIO_BIT(VIRTIO_F_VERSION_1) |
+				VIRTIO_BIT(VIRTIO_RING_F_EVENT_IDX) |
+				VIRTIO_BIT(VIRTIO_BLK_F_FLUSH) | VU_BIT(VU_F_PROTOCOL_FEATURES);
+	const uint64_t protocol = VU_BIT(VU_PROTOCOL_F_REPLY_ACK) | VU_BIT(VU_PROTOCOL_F_CONFIG);
+	uint64_t offered;
+
+	check(vu_get_u64(&t->conn, VU_GET_FEATURES, &offered), "GET_FEATURES");
+	check(vu_set(&t->conn, VU_SET_OWNER), "SET_OWNER");
+	check(vu_set_u64(&t->conn, VU_SET_FEATURES, offered & wanted), "SET_FEATURES");
+	check(vu_get_u64(&t->conn, VU_GET_PROTOCOL_FEATURES, &offered), "GET_PROTOCOL_FEATURES");
+	check(vu_set_u64(&t->conn, VU_SET_PROTOCOL_FEATURES, offered & protocol),
+	      "SET_PROTOCOL_FEATURES");
+	t->conn.has_reply_ack = offered & protocol & VU_BIT(VU_PROTOCOL_F_REPLY_ACK);
+}
+
+/* Slot i has descriptors 3i, 3i + 1, 3i + 2. */
+static void build_chains(struct target *t, uint32_t bytes)
+{
+	for (unsigned i = 0; i < DEPTH_MAX; i++) {
+		struct vring_desc *d = &t->ring.desc[3 * i];
+		uint64_t header = HEADERS_AT + 64 * i;
+
+		d[0] = (struct vring_desc){header, 16, VRING_DESC_F_NEXT, (uint16_t)(3 * i + 1)};
+		d[1] = (struct vring_desc){DATA_AT + (uint64_t)i * bytes, bytes,
+					   VRING_DESC_F_NEXT | VRING_DESC_F_WRITE,
+					   (uint16_t)(3 * i + 2)};
+		d[2] = (struct vring_desc){header + 32, 1, VRING_DESC_F_WRITE, 0};
+	}
+}
+
+static void target_open(struct target *t, char *argument)
+{
+	char *path = strchr(argument, '=');
+
+	if (!path)
+		die(argument);
+	*path++ = '\0';
+	t->name = argument;
+	t->memfd = memfd_create("bench", MFD_CLOEXEC);
+	if (t->memfd < 0 || ftruncate(t->memfd, MEMORY_BYTES) < 0)
+		die("memfd");
+	t->memory = mmap(NULL, MEMORY_BYTES, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_POPULATE,
+			 t->memfd, 0);
+	if (t->memory == MAP_FAILED)
+		die("mmap");
+	t->kick = eventfd(0, EFD_CLOEXEC);
+	t->call = eventfd(0, EFD_CLOEXEC); /* blocking: the driver sleeps in read() */
+	vring_init(&t->ring, QUEUE_SIZE, t->memory + RING_AT, 4096);
+	t->conn = (struct vu_conn){.sock = dial(path), .direction = VU_REPLIES};
+	agree(t);
+	tell_memory(t);
+	tell_ring(t);
+	fcntl(t->call, F_SETFL, 0); /* back ends may have set it to non-blocking */
+}
+
+static void driver_submit(struct target *t, struct course *c, const unsigned *slots, unsigned n)
+{
+	uint16_t before = t->avail;
+	uint64_t one = 1;
+
+	for (unsigned i = 0; i < n; i++) {
+		struct virtio_blk_outhdr *h = (void *)(t->memory + HEADERS_AT + 64 * slots[i]);
+
+		h->type = VIRTIO_BLK_T_IN;
+		h->sector = course_next(c) / 512;
+		t->memory[HEADERS_AT + 64 * slots[i] + 32] = 0x7f;
+		t->ring.avail->ring[t->avail++ % QUEUE_SIZE] = (uint16_t)(3 * slots[i]);
+	}
+	__atomic_store_n(&t->ring.avail->idx, t->avail, __ATOMIC_RELEASE);
+	__atomic_thread_fence(__ATOMIC_SEQ_CST);
+	if (vring_need_event(*(volatile uint16_t *)&vring_avail_event(&t->ring), t->avail, before) &&
+	    write(t->kick, &one, sizeof(one)) < 0)
+		die("kick");
+}
+
+/* Waits for at least one completion; returns the slots. */
+static unsigned driver_reap(struct target *t, unsigned *slots)
+{
+	unsigned n = 0;
+	uint64_t count;
+
+	while (__atomic_load_n(&t->ring.used->idx, __ATOMIC_ACQUIRE) == t->used_seen) {
+		*(volatile uint16_t *)&vring_used_event(&t->ring) = t->used_seen;
+		__atomic_thread_fence(__ATOMIC_SEQ_CST);
+		if (__atomic_load_n(&t->ring.used->idx, __ATOMIC_ACQUIRE) != t->used_seen)
+			break;
+		if (read(t->call, &count, sizeof(count)) < 0)
+			die("call");
+	}
+	while (__atomic_load_n(&t->ring.used->idx, __ATOMIC_ACQUIRE) != t->used_seen) {
+		unsigned slot = t->ring.used->ring[t->used_seen++ % QUEUE_SIZE].id / 3;
+
+		if (t->memory[HEADERS_AT + 64 * slot + 32] != VIRTIO_BLK_S_OK)
+			check(-EIO, "request");
+		slots[n++] = slot;
+	}
+	return n;
+}
+
+static double driver_run(struct target *t, struct course *c, double seconds)
+{
+	double start = now(), end = start + seconds;
+	unsigned slots[DEPTH_MAX], n = c->p->depth, in_flight = 0;
+	uint64_t done = 0;
+	bool stopping = false;
+
+	build_chains(t, c->p->bytes);
+	for (unsigned i = 0; i < n; i++)
+		slots[i] = i;
+	while (!stopping || in_flight > 0) {
+		if (!stopping) {
+			driver_submit(t, c, slots, n);
+			in_flight += n;
+		}
+		n = driver_reap(t, slots);
+		in_flight -= n;
+		done += n;
+		stopping = now() >= end;
+	}
+	return (double)done / (now() - start);
+}
+
+/* ---- the comparison ---- */
+
+static int by_value(const void *a, const void *b)
+{
+	double x = *(const double *)a, y = *(const double *)b;
+
+	return x < y ? -1 : x > y;
+}
+
+static double median(double *v, unsigned n)
+{
+	qsort(v, n, sizeof(*v), by_value);
+	return n % 2 ? v[n / 2] : (v[n / 2 - 1] + v[n / 2]) / 2;
+}
+
+static void print_row(const struct pattern *p, const char *name, double rate, double base)
+{
+	if (p->bytes < 65536)
+		printf("  %-22s %10.0f IO/s   %6.3f of the loop\n", name, rate, rate / base);
+	else
+		printf("  %-22s %10.0f MB/s   %6.3f of the loop\n", name, rate * p->bytes / 1e6,
+		       rate / base);
+}
+
+int main(int argc, char **argv)
+{
+	static struct target targets[TARGETS_MAX];
+	static double bare[ROUNDS_MAX];
+	unsigned ntargets = 0, rounds;
+	struct io_uring ring;
+	struct stat st;
+	double seconds;
+	char *data;
+	int fd;
+
+	if (argc < 5 || argc > 5 + TARGETS_MAX) {
+		fprintf(stderr, "usage: %s FILE direct|cached SECONDS ROUNDS [NAME=SOCKET...]\n",
+			argv[0]);
+		return 2;
+	}
+	fd = open(argv[1], O_RDONLY | O_CLOEXEC | (strcmp(argv[2], "direct") == 0 ? O_DIRECT : 0));
+	if (fd < 0 || fstat(fd, &st) < 0)
+		die(argv[1]);
+	seconds = atof(argv[3]);
+	rounds = (unsigned)min_u64((uint64_t)atoi(argv[4]), ROUNDS_MAX);
+	data = aligned_alloc(4096, (size_t)DEPTH_MAX * BLOCK_MAX);
+	if (!data)
+		die("memory");
+	memset(data, 1, (size_t)DEPTH_MAX * BLOCK_MAX);
+	ring_open(&ring, fd);
+	for (int i = 5; i < argc; i++)
+		target_open(&targets[ntargets++], argv[i]);
+	for (size_t i = 0; i < ARRAY_LEN(patterns); i++) {
+		struct course c = {.p = &patterns[i], .x = 88172645463325252u,
+				   .blocks = (uint64_t)st.st_size / patterns[i].bytes};
+
+		for (unsigned r = 0; r < rounds; r++) {
+			bare[r] = loop_run(&ring, data, &c, seconds);
+			for (unsigned t = 0; t < ntargets; t++)
+				targets[t].result[r] = driver_run(&targets[t], &c, seconds);
+		}
+		printf("%s, %s\n", patterns[i].name, argv[2]);
+		double base = median(bare, rounds);
+		print_row(&patterns[i], "bare io_uring loop", base, base);
+		for (unsigned t = 0; t < ntargets; t++)
+			print_row(&patterns[i], targets[t].name, median(targets[t].result, rounds),
+				  base);
+	}
+	return 0;
+}
