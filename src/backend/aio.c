@@ -5,15 +5,20 @@
 #include <assert.h>
 #include <string.h>
 
-/* Completions handed out in a row before other watches of the loop get their turn. */
-enum { AIO_ROUNDS_MAX = 16 };
+/* Whether the engine signals completions; false: there are some that it did not signal. */
+static bool arm(struct aio *a, bool on)
+{
+	if (!a->engine->arm || a->is_armed == on)
+		return true;
+	a->is_armed = on;
+	return a->engine->arm(a, on);
+}
 
 static void completions_ready(struct watch *w, uint32_t events)
 {
 	struct aio *a = container_of(w, struct aio, watch);
 
 	(void)events;
-	a->engine->reap(a);
 	aio_flush(a);
 	if (a->batch_end)
 		a->batch_end(a);
@@ -51,7 +56,7 @@ int aio_init(struct aio *a, struct loop *l, const struct aio_options *o, struct 
 		return r;
 	if (a->watch.fd < 0)
 		return 0;
-	r = loop_add(l, &a->watch, EPOLLIN);
+	r = loop_add(l, &a->watch, EPOLLIN | EPOLLET);
 	if (r < 0) {
 		a->watch.fd = -1;
 		aio_fini(a);
@@ -88,12 +93,11 @@ void aio_submit(struct aio *a, struct aio_req *r)
 
 void aio_flush(struct aio *a)
 {
-	for (unsigned round = 0; a->queued > 0 && round < AIO_ROUNDS_MAX; round++) {
+	arm(a, false);
+	do {
 		a->engine->start(a);
 		a->engine->reap(a);
-	}
-	if (a->queued > 0)
-		a->engine->start(a);
+	} while (a->queued > 0 || (a->in_flight > 0 && !arm(a, true)));
 }
 
 void aio_drain(struct aio *a)

@@ -69,6 +69,9 @@ struct aio_engine {
 	void (*start)(struct aio *a); /* everything queued */
 	void (*reap)(struct aio *a);  /* aio_done() for all that completed, without blocking */
 	void (*wait)(struct aio *a);  /* until at least one more completed; in_flight > 0 */
+
+	/* Optional: completions make watch.fd readable; false: some came before.  Off at first. */
+	bool (*arm)(struct aio *a, bool on);
 };
 
 extern const struct aio_engine aio_uring, aio_threads;
@@ -76,11 +79,12 @@ extern const struct aio_engine aio_uring, aio_threads;
 struct aio {
 	const struct aio_engine *engine;
 	struct loop *loop;
-	struct watch watch; /* completions */
+	struct watch watch; /* completions; by edges */
 	int files[AIO_FILES_MAX];
 	unsigned nfiles, depth, threads;
 	unsigned queued, in_flight; /* queued: not started yet; counted by in_flight too */
-	void *state;		    /* of the engine */
+	bool is_armed;
+	void *state; /* of the engine */
 
 	/* Optional: after completions that the loop handed out, to notify once for all of them. */
 	void (*batch_end)(struct aio *a);

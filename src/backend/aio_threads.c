@@ -28,12 +28,12 @@ struct list {
 struct pool {
 	struct list queued;
 	pthread_mutex_t lock;
-	pthread_cond_t work;
+	pthread_cond_t work, running;
 	struct list todo, finished;
 	bool quit;
 	int event;
 	pthread_t threads[AIO_THREADS_MAX];
-	unsigned nthreads;
+	unsigned nthreads, nrunning;
 	const struct aio *aio;
 };
 
@@ -97,6 +97,8 @@ static void *thread_main(void *arg)
 	struct pool *p = arg;
 
 	pthread_mutex_lock(&p->lock);
+	p->nrunning++;
+	pthread_cond_signal(&p->running);
 	while (!p->quit) {
 		struct aio_req *r = list_pop(&p->todo);
 		bool first;
@@ -117,7 +119,10 @@ static void *thread_main(void *arg)
 	return NULL;
 }
 
-/* The pool's threads take no signals: those belong to the loop. */
+/*
+ * The pool's threads take no signals: those belong to the loop.  Returns when all of them run: how a
+ * thread begins is not in the filter's list.
+ */
 static int create_threads(struct pool *p, unsigned n)
 {
 	pthread_attr_t attr;
@@ -127,6 +132,7 @@ static int create_threads(struct pool *p, unsigned n)
 	pthread_attr_init(&attr);
 	pthread_attr_setstacksize(&attr, STACK_BYTES);
 	sigfillset(&all);
+	sigdelset(&all, SIGSYS); /* a refused call is to be reported */
 	pthread_sigmask(SIG_SETMASK, &all, &before);
 	while (r == 0 && p->nthreads < n) {
 		r = pthread_create(&p->threads[p->nthreads], &attr, thread_main, p);
@@ -135,6 +141,10 @@ static int create_threads(struct pool *p, unsigned n)
 	}
 	pthread_sigmask(SIG_SETMASK, &before, NULL);
 	pthread_attr_destroy(&attr);
+	pthread_mutex_lock(&p->lock);
+	while (p->nrunning < p->nthreads)
+		pthread_cond_wait(&p->running, &p->lock);
+	pthread_mutex_unlock(&p->lock);
 	return r;
 }
 
@@ -150,6 +160,7 @@ static int threads_init(struct aio *a, struct err *e)
 	list_init(&p->finished);
 	pthread_mutex_init(&p->lock, NULL);
 	pthread_cond_init(&p->work, NULL);
+	pthread_cond_init(&p->running, NULL);
 	a->state = p;
 	p->event = fd_eventfd();
 	if (p->event < 0)
@@ -182,6 +193,7 @@ static void threads_fini(struct aio *a)
 	for (unsigned i = 0; i < p->nthreads; i++)
 		pthread_join(p->threads[i], NULL);
 	pthread_cond_destroy(&p->work);
+	pthread_cond_destroy(&p->running);
 	pthread_mutex_destroy(&p->lock);
 	fd_close(&p->event);
 	free(p);
@@ -200,6 +212,8 @@ static void threads_start(struct aio *a)
 {
 	struct pool *p = a->state;
 
+	if (a->queued == 0)
+		return;
 	pthread_mutex_lock(&p->lock);
 	list_move(&p->todo, &p->queued);
 	pthread_mutex_unlock(&p->lock);

@@ -2,9 +2,10 @@
 /*
  * aio_uring.c - asynchronous I/O through io_uring, by its three system calls
  *
- * The ring's own descriptor is watched: it is readable while completions are there or can be had by
- * entering, so no eventfd has to be read for each wake-up.  Where the kernel can, completions are
- * deferred until we enter (DEFER_TASKRUN): no interrupt of the thread for each of them.
+ * Where the kernel can, completions are deferred until we enter (DEFER_TASKRUN): no interrupt of the
+ * thread for each of them.  The loop learns of them by an eventfd; it is watched by edges, so nobody
+ * has to read it, and it is silenced (CQ_EVENTFD_DISABLED) but for when we go back to the loop with
+ * requests in flight: what completes within the call that starts it signals nothing.
  *
  *  I1  The submission queue is never longer than its entries: a full one is started.
  *  I2  Completions in flight <= depth <= entries of the completion queue.
@@ -32,13 +33,13 @@ enum {
 };
 
 struct uring {
-	int fd;
+	int fd, event;
 	void *rings;
 	size_t rings_size;
 	struct io_uring_sqe *sqes;
 	size_t sqes_size;
 	const uint32_t *sq_head, *sq_flags, *cq_tail; /* written by the kernel */
-	uint32_t *sq_tail, *cq_head;		      /* written by us */
+	uint32_t *sq_tail, *cq_head, *cq_flags;	      /* written by us */
 	uint32_t sq_mask, sq_entries, cq_mask;
 	const struct io_uring_cqe *cqes;
 	uint32_t tail;		/* of submissions, ahead of *sq_tail */
@@ -116,6 +117,7 @@ static void find_fields(struct uring *u, const struct io_uring_params *p)
 	u->sq_flags = ring_at(u, p->sq_off.flags);
 	u->cq_head = ring_at(u, p->cq_off.head);
 	u->cq_tail = ring_at(u, p->cq_off.tail);
+	u->cq_flags = ring_at(u, p->cq_off.flags);
 	u->cqes = ring_at(u, p->cq_off.cqes);
 	u->sq_entries = p->sq_entries;
 	u->sq_mask = p->sq_entries - 1;
@@ -157,7 +159,13 @@ static int build(struct aio *a, struct uring *u)
 	if (r < 0)
 		return r;
 	find_fields(u, &p);
-	r = ring_register(u, IORING_REGISTER_FILES, a->files, a->nfiles);
+	*u->cq_flags = IORING_CQ_EVENTFD_DISABLED;
+	u->event = fd_eventfd();
+	if (u->event < 0)
+		return u->event;
+	r = ring_register(u, IORING_REGISTER_EVENTFD, &u->event, 1);
+	if (r == 0)
+		r = ring_register(u, IORING_REGISTER_FILES, a->files, a->nfiles);
 	return r < 0 ? r : restrict_ring(u);
 }
 
@@ -168,7 +176,7 @@ static int uring_init(struct aio *a, struct err *e)
 
 	if (!u)
 		return err_set(e, ENOMEM, "cannot make an io_uring");
-	u->fd = -1;
+	u->fd = u->event = -1;
 	a->state = u;
 	r = build(a, u);
 	if (r == -EPERM)
@@ -177,7 +185,7 @@ static int uring_init(struct aio *a, struct err *e)
 			       "use aio=threads");
 	if (r < 0)
 		return err_set(e, -r, "cannot make a restricted io_uring (aio=threads does without)");
-	a->watch.fd = u->fd;
+	a->watch.fd = u->event;
 	return 0;
 }
 
@@ -200,6 +208,7 @@ static void uring_fini(struct aio *a)
 	if (u->rings)
 		munmap(u->rings, u->rings_size);
 	fd_close(&u->fd);
+	fd_close(&u->event);
 	free(u);
 	a->state = NULL;
 	a->watch.fd = -1;
@@ -309,6 +318,23 @@ static void uring_reap(struct aio *a)
 	}
 }
 
+static bool has_completions(const struct uring *u)
+{
+	return u->failed || *u->cq_head != __atomic_load_n(u->cq_tail, __ATOMIC_ACQUIRE) ||
+	       (__atomic_load_n(u->sq_flags, __ATOMIC_ACQUIRE) &
+		(IORING_SQ_TASKRUN | IORING_SQ_CQ_OVERFLOW));
+}
+
+/* Whoever completes after the store signals; what completed before it is seen by the loads. */
+static bool uring_arm(struct aio *a, bool on)
+{
+	struct uring *u = a->state;
+
+	__atomic_store_n(u->cq_flags, on ? 0 : IORING_CQ_EVENTFD_DISABLED, __ATOMIC_SEQ_CST);
+	__atomic_thread_fence(__ATOMIC_SEQ_CST);
+	return !on || !has_completions(u);
+}
+
 static void uring_wait(struct aio *a)
 {
 	struct uring *u = a->state;
@@ -326,4 +352,5 @@ const struct aio_engine aio_uring = {
 	.start = uring_start,
 	.reap = uring_reap,
 	.wait = uring_wait,
+	.arm = uring_arm,
 };

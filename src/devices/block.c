@@ -119,7 +119,8 @@ static const struct call block_calls[] = {
 	CALL(pwritev2),
 	CALL(fdatasync),
 	CALL(fallocate),
-	CALL(madvise), /* a thread that ends gives its stack back */
+	CALL(madvise), /* what a thread that ends calls */
+	CALL(rt_sigprocmask),
 	CALL_END,
 };
 
@@ -613,7 +614,8 @@ const struct device_type block_type = {
 	.size = sizeof(struct block),
 	.config_size = offsetof(struct virtio_blk_config, max_secure_erase_sectors),
 	.writes_files = true,
-	.fds = 3, /* image, completions, again */
+	.kernel_threads = true,
+	.fds = 4, /* image, ring, completions, again */
 	.opts = block_opts,
 	.calls = block_calls,
 	.defaults = block_defaults,

@@ -37,6 +37,7 @@ struct device_type {
 	const struct opt *opts;	  /* set fields of that struct; NULL: takes none */
 	const struct call *calls; /* system calls beyond the common set; NULL: none */
 	bool writes_files;	  /* regular files may grow; else the jail forbids it */
+	bool kernel_threads;	  /* uses io_uring; jail/jail.h */
 	unsigned fds;		  /* most that it holds open besides those of the front end */
 
 	/* Defaults of the options, before parsing. Optional. */

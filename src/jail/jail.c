@@ -193,7 +193,7 @@ int jail_enter(const struct jail_config *config, struct err *e)
 	r = walls_raise(config, e);
 	if (r == 0 && config->before_filter)
 		r = config->before_filter(config->context, e);
-	if (r == 0)
+	if (r == 0 && !config->kernel_threads)
 		r = limit_lower(RLIMIT_NPROC, 0, e);
 	if (r == 0)
 		r = seccomp_report_to(config->name, config->report_fd, e);
