@@ -48,10 +48,10 @@ static void byte(struct aml *a, unsigned value)
 	aml_bytes(a, &b, 1);
 }
 
-static void name(struct aml *a, const char *text)
+static void name_put(struct aml *a, const char *name)
 {
-	assert(strlen(text) == NAME_BYTES);
-	aml_bytes(a, text, NAME_BYTES);
+	assert(strlen(name) == NAME_BYTES);
+	aml_bytes(a, name, NAME_BYTES);
 }
 
 /* Leaves room for the length; the mark is where it goes. */
@@ -75,24 +75,24 @@ void aml_end(struct aml *a, size_t mark)
 	a->bytes[mark + 2] = (uint8_t)(n >> 12);
 }
 
-size_t aml_scope(struct aml *a, const char *text)
+size_t aml_scope(struct aml *a, const char *name)
 {
 	size_t mark;
 
 	byte(a, OP_SCOPE);
 	mark = length_begin(a);
-	name(a, text);
+	name_put(a, name);
 	return mark;
 }
 
-size_t aml_device(struct aml *a, const char *text)
+size_t aml_device(struct aml *a, const char *name)
 {
 	size_t mark;
 
 	byte(a, OP_EXT);
 	byte(a, OP_EXT_DEVICE);
 	mark = length_begin(a);
-	name(a, text);
+	name_put(a, name);
 	return mark;
 }
 
@@ -107,15 +107,15 @@ size_t aml_package(struct aml *a, unsigned n)
 	return mark;
 }
 
-static void name_begin(struct aml *a, const char *text)
+static void name_begin(struct aml *a, const char *name)
 {
 	byte(a, OP_NAME);
-	name(a, text);
+	name_put(a, name);
 }
 
-size_t aml_name_package(struct aml *a, const char *text, unsigned n)
+size_t aml_name_package(struct aml *a, const char *name, unsigned n)
 {
-	name_begin(a, text);
+	name_begin(a, name);
 	return aml_package(a, n);
 }
 
@@ -140,24 +140,24 @@ void aml_integer(struct aml *a, uint64_t value)
 	}
 }
 
-void aml_name_integer(struct aml *a, const char *text, uint64_t value)
+void aml_name_integer(struct aml *a, const char *name, uint64_t value)
 {
-	name_begin(a, text);
+	name_begin(a, name);
 	aml_integer(a, value);
 }
 
-void aml_name_string(struct aml *a, const char *text, const char *value)
+void aml_name_string(struct aml *a, const char *name, const char *text)
 {
-	name_begin(a, text);
+	name_begin(a, name);
 	byte(a, OP_STRING);
-	aml_bytes(a, value, strlen(value) + 1);
+	aml_bytes(a, text, strlen(text) + 1);
 }
 
-void aml_name_buffer(struct aml *a, const char *text, const void *bytes, size_t n)
+void aml_name_buffer(struct aml *a, const char *name, const void *bytes, size_t n)
 {
 	size_t mark;
 
-	name_begin(a, text);
+	name_begin(a, name);
 	byte(a, OP_BUFFER);
 	mark = length_begin(a);
 	aml_integer(a, n);
@@ -171,7 +171,7 @@ static unsigned hex_digit(char c)
 }
 
 /* Three letters of five bits, four digits; stored as if big-endian (ACPI 6.4, 19.3.4). */
-void aml_name_eisaid(struct aml *a, const char *text, const char *id)
+void aml_name_eisaid(struct aml *a, const char *name, const char *id)
 {
 	uint32_t value;
 
@@ -179,5 +179,5 @@ void aml_name_eisaid(struct aml *a, const char *text, const char *id)
 	value = (uint32_t)(id[0] - '@') << 26 | (uint32_t)(id[1] - '@') << 21 |
 		(uint32_t)(id[2] - '@') << 16 | hex_digit(id[3]) << 12 | hex_digit(id[4]) << 8 |
 		hex_digit(id[5]) << 4 | hex_digit(id[6]);
-	aml_name_integer(a, text, __builtin_bswap32(value));
+	aml_name_integer(a, name, __builtin_bswap32(value));
 }

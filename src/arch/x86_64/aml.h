@@ -8,8 +8,8 @@
  *	aml_name_integer(a, "_UID", 0);
  *	aml_end(a, device);
  *
- * Names have four characters.  When the buffer is full, everything after is dropped and full is set;
- * the caller looks at it once, at the end.
+ * Names have four characters.  When the buffer is full, everything after is dropped and full is
+ * set; the caller looks at it once, at the end.
  */
 #pragma once
 

@@ -64,10 +64,10 @@ static int machine_teardown(void **state)
 	return 0;
 }
 
-#define NEED_KVM(m)     \
-	do {            \
-		if (!m) \
-			skip(); \
+#define NEED_KVM(m)                                                                                \
+	do {                                                                                       \
+		if (!m)                                                                            \
+			skip();                                                                    \
 	} while (0)
 
 static void start(struct machine *m)
@@ -100,12 +100,12 @@ static uint32_t value_next(struct machine *m)
 
 /* Stack, zero page through RSI, CPUID leaf 1. */
 static const uint8_t code64[] = {
-	0x50, 0x58,				/* push %rax; pop %rax */
-	0x8B, 0x86, 0x02, 0x02, 0x00, 0x00,	/* mov 0x202(%rsi), %eax */
-	0xE7, PORT,				/* out %eax, $PORT */
-	0xB8, 0x01, 0x00, 0x00, 0x00,		/* mov $1, %eax */
-	0x31, 0xC9, 0x0F, 0xA2,			/* xor %ecx, %ecx; cpuid */
-	0x89, 0xC8, 0xE7, PORT,			/* mov %ecx, %eax; out %eax, $PORT */
+	0x50, 0x58,                         /* push %rax; pop %rax */
+	0x8B, 0x86, 0x02, 0x02, 0x00, 0x00, /* mov 0x202(%rsi), %eax */
+	0xE7, PORT,                         /* out %eax, $PORT */
+	0xB8, 0x01, 0x00, 0x00, 0x00,       /* mov $1, %eax */
+	0x31, 0xC9, 0x0F, 0xA2,             /* xor %ecx, %ecx; cpuid */
+	0x89, 0xC8, 0xE7, PORT,             /* mov %ecx, %eax; out %eax, $PORT */
 	0xF4,
 };
 
@@ -114,7 +114,7 @@ static void check64(struct machine *m)
 	start(m);
 
 	assert_int_equal(value_next(m), 0x53726448); /* "HdrS" */
-	assert_true(value_next(m) & 1u << 31);	     /* under a hypervisor */
+	assert_true(value_next(m) & 1u << 31);       /* under a hypervisor */
 }
 
 static void bzimage_runs_in_64_bit_mode(void **state)
@@ -141,8 +141,8 @@ static void image_linked_at_0_runs_where_it_was_put(void **state)
 static void pvh_kernel_finds_its_start_information(void **state)
 {
 	static const uint8_t code[] = {
-		0x8B, 0x03, 0xE7, PORT,		  /* mov (%ebx), %eax; out %eax, $PORT */
-		0x8B, 0x43, 0x18, 0x8B, 0x00,	  /* mov 24(%ebx), %eax; mov (%eax), %eax */
+		0x8B, 0x03, 0xE7, PORT,       /* mov (%ebx), %eax; out %eax, $PORT */
+		0x8B, 0x43, 0x18, 0x8B, 0x00, /* mov 24(%ebx), %eax; mov (%eax), %eax */
 		0xE7, PORT, 0xF4,
 	};
 	struct machine *m = *state;
@@ -156,9 +156,9 @@ static void pvh_kernel_finds_its_start_information(void **state)
 }
 
 static const uint8_t code_multiboot[] = {
-	0xE7, PORT,			  /* out %eax, $PORT */
-	0x50, 0x58,			  /* push %eax; pop %eax */
-	0x8B, 0x43, 0x10, 0x8B, 0x00,	  /* mov 16(%ebx), %eax; mov (%eax), %eax */
+	0xE7, PORT,                   /* out %eax, $PORT */
+	0x50, 0x58,                   /* push %eax; pop %eax */
+	0x8B, 0x43, 0x10, 0x8B, 0x00, /* mov 16(%ebx), %eax; mov (%eax), %eax */
 	0xE7, PORT, 0xF4,
 };
 

@@ -33,7 +33,7 @@ enum {
 struct bzimage {
 	struct setup_header header;
 	uint64_t payload_at, payload_bytes; /* in the file */
-	uint64_t start, end;		    /* in memory, with what it needs while it unpacks */
+	uint64_t start, end;                /* in memory, with what it needs while it unpacks */
 };
 
 bool bzimage_matches(const struct kernel_file *f)
@@ -48,8 +48,9 @@ static int header_read(const struct kernel_file *f, struct setup_header *ret, st
 
 	*ret = (struct setup_header){0};
 	if (end > f->head_bytes)
-		return err_say(e, EINVAL, "%s: truncated: the setup header ends at %zu of %zu bytes",
-			       f->path, end, f->head_bytes);
+		return err_say(e, EINVAL,
+			       "%s: truncated: the setup header ends at %zu of %zu bytes", f->path,
+			       end, f->head_bytes);
 	memcpy(ret, f->head + HEADER_AT, min_size(end - HEADER_AT, sizeof(*ret)));
 	if (ret->boot_flag != ZEROPAGE_BOOT_FLAG)
 		return err_say(e, EINVAL, "%s: bad boot flag 0x%04x in the setup header", f->path,
@@ -87,8 +88,7 @@ static int payload_find(const struct kernel_file *f, struct bzimage *b, struct e
 	return 0;
 }
 
-static int place(const struct kernel_file *f, struct bzimage *b, uint64_t memory_end,
-		 struct err *e)
+static int place(const struct kernel_file *f, struct bzimage *b, uint64_t memory_end, struct err *e)
 {
 	const uint64_t need = max_u64(b->header.init_size, b->payload_bytes);
 	const uint64_t align = b->header.relocatable_kernel ? b->header.kernel_alignment : 1;
@@ -100,13 +100,15 @@ static int place(const struct kernel_file *f, struct bzimage *b, uint64_t memory
 	if (b->header.relocatable_kernel && b->start < LAYOUT_HIGH)
 		b->start = LAYOUT_HIGH;
 	if (b->start < LAYOUT_HIGH || b->start >= LAYOUT_HOLE)
-		return err_say(e, EINVAL, "%s: cannot be loaded at 0x%llx, which its header asks for",
-			       f->path, (unsigned long long)b->start);
+		return err_say(e, EINVAL,
+			       "%s: cannot be loaded at 0x%llx, which its header asks for", f->path,
+			       (unsigned long long)b->start);
 	b->start = round_up(b->start, align);
 	if (!is_inside(b->start, need, memory_end))
-		return err_say(e, ENOMEM,
-			       "%s: this kernel needs at least %llu MiB of memory to start (see -m)",
-			       f->path, (unsigned long long)((b->start + need) >> 20) + 1);
+		return err_say(
+			e, ENOMEM,
+			"%s: this kernel needs at least %llu MiB of memory to start (see -m)",
+			f->path, (unsigned long long)((b->start + need) >> 20) + 1);
 	b->end = b->start + need;
 	return 0;
 }

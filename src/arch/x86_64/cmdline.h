@@ -9,8 +9,8 @@
 #include <stddef.h>
 
 /*
- * Writes "first rest" (either may be empty, rest also NULL) at LAYOUT_CMDLINE.  limit is the longest text that the
- * kernel takes, without its terminator.
+ * Writes "first rest" (either may be empty, rest also NULL) at LAYOUT_CMDLINE.  limit is the
+ * longest text that the kernel takes, without its terminator.
  */
-int cmdline_write(struct gmem *m, const char *first, const char *rest, size_t limit,
-		  struct err *e) MUST_CHECK;
+int cmdline_write(struct gmem *m, const char *first, const char *rest, size_t limit, struct err *e)
+	MUST_CHECK;

@@ -29,9 +29,9 @@ enum {
 	LEAF_TOPOLOGY2 = 0x1F,
 };
 
-#define LEAF_EXTENDED	  0x80000001u
-#define LEAF_SIZES	  0x80000008u
-#define LEAF_AMD_CACHE	  0x8000001Du
+#define LEAF_EXTENDED     0x80000001u
+#define LEAF_SIZES        0x80000008u
+#define LEAF_AMD_CACHE    0x8000001Du
 #define LEAF_AMD_TOPOLOGY 0x8000001Eu
 
 enum {
@@ -39,7 +39,7 @@ enum {
 	ECX_X2APIC = 1 << 21,
 	ECX_TSC_DEADLINE = 1 << 24,
 	EDX_HTT = 1 << 28,
-	ECX_EPB = 1 << 3,	 /* leaf 6: energy performance bias */
+	ECX_EPB = 1 << 3,        /* leaf 6: energy performance bias */
 	ECX_CMP_LEGACY = 1 << 1, /* leaf 0x80000001, AMD */
 	LEVEL_THREAD = 1,
 	LEVEL_CORE = 2,
@@ -108,7 +108,7 @@ static void amd_topology_adjust(struct kvm_cpuid_entry2 *leaf, const struct cpui
 {
 	leaf->eax = facts->index;
 	leaf->ebx = facts->index & 0xFF; /* core; one thread */
-	leaf->ecx = 0;			 /* node 0 of one */
+	leaf->ecx = 0;                   /* node 0 of one */
 }
 
 static void leaf_adjust(struct kvm_cpuid_entry2 *leaf, bool is_amd, const struct cpuid_facts *facts)

@@ -22,7 +22,8 @@ struct cpuid_facts {
  * a core of a single socket with one thread a core.  -E2BIG when there is no room for the leaves to
  * add.
  */
-int cpuid_adjust(struct kvm_cpuid2 *table, unsigned max, const struct cpuid_facts *facts) MUST_CHECK;
+int cpuid_adjust(struct kvm_cpuid2 *table, unsigned max, const struct cpuid_facts *facts)
+	MUST_CHECK;
 
 /* Gives the vCPU its table. */
 int cpuid_init(struct vcpu *v, unsigned ncpus, struct err *e) MUST_CHECK;

@@ -24,11 +24,31 @@ static const struct kvm_cpuid_entry2 intel[] = {
 	{.function = 5, .eax = 0x40, .ebx = 0x40, .ecx = 3, .edx = 0x2020},
 	{.function = 6, .eax = 4, .ecx = 9},
 	{.function = 0xB, .index = 0, .flags = INDEXED, .eax = 1, .ebx = 2, .ecx = 0x100, .edx = 5},
-	{.function = 0xB, .index = 1, .flags = INDEXED, .eax = 6, .ebx = 64, .ecx = 0x201, .edx = 5},
-	{.function = 0x1F, .index = 0, .flags = INDEXED, .eax = 1, .ebx = 2, .ecx = 0x100, .edx = 5},
-	{.function = 0x40000000, .eax = 0x40000001, .ebx = 0x4B4D564B, .ecx = 0x564B4D56, .edx = 0x4D},
+	{.function = 0xB,
+	 .index = 1,
+	 .flags = INDEXED,
+	 .eax = 6,
+	 .ebx = 64,
+	 .ecx = 0x201,
+	 .edx = 5},
+	{.function = 0x1F,
+	 .index = 0,
+	 .flags = INDEXED,
+	 .eax = 1,
+	 .ebx = 2,
+	 .ecx = 0x100,
+	 .edx = 5},
+	{.function = 0x40000000,
+	 .eax = 0x40000001,
+	 .ebx = 0x4B4D564B,
+	 .ecx = 0x564B4D56,
+	 .edx = 0x4D},
 	{.function = 0x40000001, .eax = 0x01007AFB},
-	{.function = 0x80000002, .eax = 0x65746E49, .ebx = 0x2952286C, .ecx = 0x6F655820, .edx = 0x2952286E},
+	{.function = 0x80000002,
+	 .eax = 0x65746E49,
+	 .ebx = 0x2952286C,
+	 .ecx = 0x6F655820,
+	 .edx = 0x2952286E},
 	{.function = 0x80000008, .eax = 0x3039, .ecx = 0},
 };
 
@@ -61,8 +81,7 @@ static int table_free(void **state)
 
 static void adjust(const struct kvm_cpuid_entry2 *from, unsigned n, unsigned index, unsigned ncpus)
 {
-	const struct cpuid_facts facts = {
-		.index = index, .ncpus = ncpus, .has_tsc_deadline = true};
+	const struct cpuid_facts facts = {.index = index, .ncpus = ncpus, .has_tsc_deadline = true};
 
 	memcpy(table->entries, from, n * sizeof(*from));
 	table->nent = n;

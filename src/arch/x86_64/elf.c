@@ -16,9 +16,9 @@
 #include <string.h>
 
 enum {
-	HEADERS_MAX = 256,	 /* program headers looked at; real kernels have five */
-	NOTES_MAX = 4096,	 /* bytes of a note segment that are looked at */
-	XEN_PHYS32_ENTRY = 18,	 /* XEN_ELFNOTE_PHYS32_ENTRY */
+	HEADERS_MAX = 256,     /* program headers looked at; real kernels have five */
+	NOTES_MAX = 4096,      /* bytes of a note segment that are looked at */
+	XEN_PHYS32_ENTRY = 18, /* XEN_ELFNOTE_PHYS32_ENTRY */
 };
 
 bool elf_matches(const struct kernel_file *f)
@@ -62,7 +62,8 @@ static int header_read(const struct kernel_file *f, Elf64_Ehdr *h, struct err *e
 	if (f->head[EI_CLASS] == ELFCLASS64)
 		return kernel_file_read(f, 0, h, sizeof(*h), "the ELF header", e);
 	if (f->head[EI_CLASS] != ELFCLASS32)
-		return err_say(e, EINVAL, "%s: ELF of unknown class %u", f->path, f->head[EI_CLASS]);
+		return err_say(e, EINVAL, "%s: ELF of unknown class %u", f->path,
+			       f->head[EI_CLASS]);
 	r = kernel_file_read(f, 0, &h32, sizeof(h32), "the ELF header", e);
 	if (r < 0)
 		return r;
@@ -265,8 +266,8 @@ int elf_move(struct elf *elf, uint64_t up)
 }
 
 /* Each segment in memory, and off the tables. */
-static int segments_check(const struct kernel_file *f, const struct elf *elf,
-			  const struct gmem *m, uint64_t min, struct err *e)
+static int segments_check(const struct kernel_file *f, const struct elf *elf, const struct gmem *m,
+			  uint64_t min, struct err *e)
 {
 	for (unsigned i = 0; i < elf->nsegments; i++) {
 		const struct elf_segment *s = &elf->segments[i];

@@ -19,9 +19,9 @@ struct elf_segment {
 };
 
 struct elf {
-	bool is_64;	  /* ELF64 for x86-64; else ELF32 for i386 */
-	uint64_t entry;	  /* as in the header */
-	bool has_pvh;	  /* there is an XEN_ELFNOTE_PHYS32_ENTRY */
+	bool is_64;     /* ELF64 for x86-64; else ELF32 for i386 */
+	uint64_t entry; /* as in the header */
+	bool has_pvh;   /* there is an XEN_ELFNOTE_PHYS32_ENTRY */
 	uint64_t pvh_entry;
 	unsigned nsegments; /* at least 1 */
 	struct elf_segment segments[ELF_SEGMENTS_MAX];
@@ -37,8 +37,8 @@ int elf_parse(const struct kernel_file *f, struct elf *ret, struct err *e) MUST_
 bool elf_covers(const struct elf *elf, uint64_t address);
 
 /* The physical address of the entry, which some linker scripts give as a virtual one. */
-int elf_entry(const struct kernel_file *f, const struct elf *elf, uint64_t *ret,
-	      struct err *e) MUST_CHECK;
+int elf_entry(const struct kernel_file *f, const struct elf *elf, uint64_t *ret, struct err *e)
+	MUST_CHECK;
 
 /* Moves all physical addresses, PVH's entry included, up. -EINVAL when one would wrap. */
 int elf_move(struct elf *elf, uint64_t up) MUST_CHECK;

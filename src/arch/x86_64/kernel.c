@@ -18,8 +18,8 @@ const char *arch_cmdline_base(void)
 	return "console=ttyS0 panic=1";
 }
 
-static int elf_kernel_load(const struct kernel_file *f, const struct arch_kernel *k,
-			   struct gmem *m, struct arch_entry *ret, struct err *e)
+static int elf_kernel_load(const struct kernel_file *f, const struct arch_kernel *k, struct gmem *m,
+			   struct arch_entry *ret, struct err *e)
 {
 	struct elf elf;
 	int r = elf_parse(f, &elf, e);
@@ -53,7 +53,8 @@ int arch_kernel_load(const struct arch_kernel *k, struct gmem *m, struct arch_en
 		return multiboot_load(f, k, m, ret, e);
 	if (elf_matches(f))
 		return elf_kernel_load(f, k, m, ret, e);
-	return err_say(e, ENOEXEC,
-		       "%s: %s; accepted are a Linux bzImage, an ELF64 vmlinux and multiboot kernels",
-		       k->path, kernel_file_kind(f));
+	return err_say(
+		e, ENOEXEC,
+		"%s: %s; accepted are a Linux bzImage, an ELF64 vmlinux and multiboot kernels",
+		k->path, kernel_file_kind(f));
 }

@@ -24,7 +24,8 @@ int kernel_file_init(struct kernel_file *f, const char *path, int fd, struct err
 		return err_set(e, EISDIR, "%s", path);
 	size = lseek(fd, 0, SEEK_END);
 	if (size < 0)
-		return err_say(e, EINVAL, "%s: not a file that can be read from any position", path);
+		return err_say(e, EINVAL, "%s: not a file that can be read from any position",
+			       path);
 	f->size = (uint64_t)size;
 	f->head_bytes = (size_t)min_u64(f->size, KERNEL_HEAD_BYTES);
 	r = fd_pread_all(fd, f->head, f->head_bytes, 0);
@@ -65,9 +66,10 @@ int kernel_file_load(const struct kernel_file *f, uint64_t at, uint64_t n, struc
 		return truncated(f, at, n, what, e);
 	r = gmem_load(m, to, n, f->fd, at);
 	if (r == -EFAULT)
-		return err_say(e, ENOMEM,
-			       "%s: %s of %llu bytes does not fit at 0x%llx: more memory (-m) is needed",
-			       f->path, what, (unsigned long long)n, (unsigned long long)to);
+		return err_say(
+			e, ENOMEM,
+			"%s: %s of %llu bytes does not fit at 0x%llx: more memory (-m) is needed",
+			f->path, what, (unsigned long long)n, (unsigned long long)to);
 	return r < 0 ? err_set(e, -r, "%s: cannot read %s", f->path, what) : 0;
 }
 
@@ -78,7 +80,10 @@ static const struct {
 	{0x38, 4, "ARM\x64", "an aarch64 kernel image"},
 	{0x30, 4, "RISC", "a RISC-V kernel image"},
 	{0, 2, "\x1f\x8b", "a gzip file (decompress it first: zcat)"},
-	{0, 5, "\xfd" "7zXZ", "an xz file (decompress it first: xzcat)"},
+	{0, 5,
+	 "\xfd"
+	 "7zXZ",
+	 "an xz file (decompress it first: xzcat)"},
 	{0, 4, "\x28\xb5\x2f\xfd", "a zstd file (decompress it first: zstdcat)"},
 	{0, 3, "BZh", "a bzip2 file (decompress it first: bzcat)"},
 	{0, 4, "\x04\x22\x4d\x18", "an LZ4 file (decompress it first: lz4cat)"},

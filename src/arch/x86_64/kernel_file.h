@@ -18,9 +18,9 @@ enum { KERNEL_HEAD_BYTES = 8192 };
 
 struct kernel_file {
 	const char *path; /* for messages */
-	int fd;		  /* borrowed */
+	int fd;           /* borrowed */
 	uint64_t size;
-	size_t head_bytes;		 /* fewer than KERNEL_HEAD_BYTES for a small file */
+	size_t head_bytes;               /* fewer than KERNEL_HEAD_BYTES for a small file */
 	uint8_t head[KERNEL_HEAD_BYTES]; /* zeros behind head_bytes */
 };
 

@@ -23,10 +23,10 @@ static void fuzz_start(void)
 
 	if (fuzz.gmem.nregions > 0)
 		return;
-	memory = mmap(NULL, MEMORY, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	memory = calloc(1, MEMORY);
 	fuzz.kernel_fd = memfd_create("kernel", MFD_CLOEXEC);
 	fuzz.initrd_fd = memfd_create("initrd", MFD_CLOEXEC);
-	if (memory == MAP_FAILED || ftruncate(fuzz.initrd_fd, INITRD_BYTES) < 0 ||
+	if (!memory || ftruncate(fuzz.initrd_fd, INITRD_BYTES) < 0 ||
 	    gmem_add_borrowed(&fuzz.gmem, 0, MEMORY, memory) < 0)
 		abort();
 }

@@ -377,7 +377,9 @@ static void other_files_are_named(void **state)
 	} files[] = {
 		{"", 0, "an empty file"},
 		{"\x1f\x8b\x08\0", 4, "gzip"},
-		{"\xfd" "7zXZ\0", 6, "xz"},
+		{"\xfd"
+		 "7zXZ\0",
+		 6, "xz"},
 		{"\x28\xb5\x2f\xfd", 4, "zstd"},
 		{"hsqs", 4, "squashfs"},
 		{"#!/bin/sh\n", 10, "a script"},
@@ -386,8 +388,12 @@ static void other_files_are_named(void **state)
 		{"\x01\x02\x03\x04", 4, "unknown kind"},
 		{"QFI\xfb", 4, "qcow2"},
 		{"070701", 6, "initrd"},
-		{"\x7f" "ELF", 4, "truncated"},
-		{"\x7f" "ELF\x03\x01\x01\0\0\0\0\0\0\0\0\0", 16, "unknown class"},
+		{"\x7f"
+		 "ELF",
+		 4, "truncated"},
+		{"\x7f"
+		 "ELF\x03\x01\x01\0\0\0\0\0\0\0\0\0",
+		 16, "unknown class"},
 	};
 
 	(void)state;

@@ -40,7 +40,8 @@ enum {
 	LAYOUT_MPTABLE_BYTES = 0x10000,
 	LAYOUT_HIGH = 0x100000, /* kernels go no lower */
 
-	/* Images linked at 0, such as Linux's boot/compressed/vmlinux, are moved up by this much. */
+	/* Images linked at 0, such as Linux's boot/compressed/vmlinux, are moved up by this much.
+	 */
 	LAYOUT_LINKED_AT_0 = 0x200000,
 
 	LAYOUT_MEMORY_MIN = 0x400000, /* below that nothing boots */
@@ -49,20 +50,20 @@ enum {
 };
 
 /* The hole starts where that of 2018 did, so that the same sizes give the same low memory. */
-#define LAYOUT_HOLE	    UINT64_C(0xD0000000)
-#define LAYOUT_PCI32	    UINT64_C(0xD0000000)
+#define LAYOUT_HOLE         UINT64_C(0xD0000000)
+#define LAYOUT_PCI32        UINT64_C(0xD0000000)
 #define LAYOUT_PCI32_BYTES  UINT64_C(0x10000000)
 #define LAYOUT_MMIO_DEVICES UINT64_C(0xE0000000)
-#define LAYOUT_ECAM	    UINT64_C(0xE8000000)
-#define LAYOUT_IOAPIC	    UINT64_C(0xFEC00000)
-#define LAYOUT_LAPIC	    UINT64_C(0xFEE00000)
+#define LAYOUT_ECAM         UINT64_C(0xE8000000)
+#define LAYOUT_IOAPIC       UINT64_C(0xFEC00000)
+#define LAYOUT_LAPIC        UINT64_C(0xFEE00000)
 
 /* Pages that KVM uses itself on processors that cannot run real mode in a guest. */
 #define LAYOUT_KVM_IDENTITY_MAP UINT64_C(0xFFFBC000)
-#define LAYOUT_KVM_TSS		UINT64_C(0xFFFBD000)
-#define LAYOUT_KVM_END		UINT64_C(0xFFFC0000)
+#define LAYOUT_KVM_TSS          UINT64_C(0xFFFBD000)
+#define LAYOUT_KVM_END          UINT64_C(0xFFFC0000)
 
-#define LAYOUT_4G UINT64_C(0x100000000)
+#define LAYOUT_4G               UINT64_C(0x100000000)
 
 /* The 64-bit window stays below AMD's HyperTransport range at 1012 GiB if it can. */
 #define LAYOUT_PCI64_UNIT  UINT64_C(0x40000000)

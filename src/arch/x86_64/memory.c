@@ -9,18 +9,26 @@
 #include "mem/memfd.h"
 
 #include <assert.h>
-#include <cpuid.h>
 #include <errno.h>
+
+#define LEAF_EXTENDED_MAX 0x80000000u
+#define LEAF_SIZES        0x80000008u
 
 enum { PAGE_BYTES = 4096, ADDRESS_BITS_OLD = 36 };
 
+static uint32_t cpuid_eax(uint32_t leaf)
+{
+	uint32_t a = leaf, b, c = 0, d;
+
+	__asm__("cpuid" : "+a"(a), "=b"(b), "+c"(c), "=d"(d));
+	return a;
+}
+
 unsigned memory_address_bits(void)
 {
-	unsigned a, b, c, d;
-
-	if (!__get_cpuid(0x80000008, &a, &b, &c, &d))
+	if (cpuid_eax(LEAF_EXTENDED_MAX) < LEAF_SIZES)
 		return ADDRESS_BITS_OLD;
-	return a & 0xFF;
+	return cpuid_eax(LEAF_SIZES) & 0xFF;
 }
 
 uint64_t memory_low_end(const struct gmem *m)
@@ -66,9 +74,10 @@ int arch_memory_new(struct gmem *m, uint64_t size, bool huge_pages, struct err *
 	if (size % PAGE_BYTES != 0)
 		return err_say(e, EINVAL, "guest memory is not a whole number of pages");
 	if (size - low > (UINT64_C(1) << bits) - LAYOUT_4G)
-		return err_say(e, EINVAL,
-			       "guest memory of %llu MiB exceeds the %u address bits of this processor",
-			       (unsigned long long)size >> 20, bits);
+		return err_say(
+			e, EINVAL,
+			"guest memory of %llu MiB exceeds the %u address bits of this processor",
+			(unsigned long long)size >> 20, bits);
 	r = region_new(m, "guest-low", 0, low, huge_pages, e);
 	if (r == 0 && size > low)
 		r = region_new(m, "guest-high", LAYOUT_4G, size - low, huge_pages, e);

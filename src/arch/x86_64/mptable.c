@@ -180,8 +180,8 @@ static void pci_interrupts_add(struct table *t, const struct pci_layout *pci, ui
 {
 	for (unsigned slot = 0; slot < PCI_SLOTS; slot++)
 		for (unsigned pin = 0; pin < PINS; pin++)
-			interrupt_add(t, ENTRY_INTERRUPT, INTERRUPT_NORMAL, FLAGS_LOW_LEVEL, BUS_PCI,
-				      slot << 2 | pin, ioapic,
+			interrupt_add(t, ENTRY_INTERRUPT, INTERRUPT_NORMAL, FLAGS_LOW_LEVEL,
+				      BUS_PCI, slot << 2 | pin, ioapic,
 				      pci->intx_gsi[(slot + pin) % PCI_INTX_LINES]);
 }
 

@@ -3,10 +3,10 @@
  * multiboot.c - Multiboot kernels
  *
  * They are entered in flat 32-bit protected mode, paging off, with a magic number in EAX and the
- * address of the information structure in EBX.  That and the command line lie on the page behind the
- * kernel, the module (our initrd) behind that, so that kernels linked low, in what other kinds find
- * filled with tables, have room.  The command line begins with the kernel's path, as other loaders
- * do it, and has none of Linux's words.
+ * address of the information structure in EBX.  That and the command line lie on the page behind
+ * the kernel, the module (our initrd) behind that, so that kernels linked low, in what other kinds
+ * find filled with tables, have room.  The command line begins with the kernel's path, as other
+ * loaders do it, and has none of Linux's words.
  */
 #include "arch/x86_64/multiboot.h"
 
@@ -74,7 +74,7 @@ struct mb_block {
 /* Where things go. */
 struct plan {
 	uint64_t entry, end; /* end of the kernel with its bss */
-	uint64_t block;	     /* struct mb_block */
+	uint64_t block;      /* struct mb_block */
 	struct initrd module;
 };
 
@@ -112,13 +112,15 @@ static int flat_load(const struct kernel_file *f, const struct mb_header *h, siz
 	uint64_t from, bytes;
 
 	if (at + sizeof(*h) > f->head_bytes || header < start || header - start > at)
-		return err_say(e, EINVAL, "%s: multiboot header with impossible addresses", f->path);
+		return err_say(e, EINVAL, "%s: multiboot header with impossible addresses",
+			       f->path);
 	from = at - (header - start);
 	bytes = load_end ? load_end - start : f->size - from;
 	p->end = max_u64(start + bytes, bss_end);
 	p->entry = le32_get(h->entry);
 	if ((load_end && load_end < start) || p->entry < start || p->entry >= p->end)
-		return err_say(e, EINVAL, "%s: multiboot header with impossible addresses", f->path);
+		return err_say(e, EINVAL, "%s: multiboot header with impossible addresses",
+			       f->path);
 	if (!memory_is_free(m, start, p->end - start, LOW_MIN))
 		return err_say(e, ENOMEM,
 			       "%s: multiboot kernel at 0x%llx to 0x%llx does not fit in memory",
@@ -156,7 +158,8 @@ static int kernel_load(const struct kernel_file *f, struct gmem *m, struct plan 
 	if (flags & HAS_ADDRESSES)
 		return flat_load(f, &h, at, m, p, e);
 	if (!elf_matches(f))
-		return err_say(e, EINVAL, "%s: multiboot kernel that is not ELF and has no addresses",
+		return err_say(e, EINVAL,
+			       "%s: multiboot kernel that is not ELF and has no addresses",
 			       f->path);
 	return elf_kernel_load(f, m, p, e);
 }
@@ -206,8 +209,8 @@ static int block_write(const struct arch_kernel *k, struct gmem *m, const struct
 			 .loader_name = le32_of(at + (uint32_t)offsetof(struct mb_block, loader))},
 		.module = {.start = le32_of((uint32_t)module->base),
 			   .end = le32_of((uint32_t)(module->base + module->size)),
-			   .string = le32_of(at + (uint32_t)offsetof(struct mb_block,
-								     module_string))},
+			   .string = le32_of(at +
+					     (uint32_t)offsetof(struct mb_block, module_string))},
 		.loader = "crosvm",
 		.module_string = "initrd",
 	};

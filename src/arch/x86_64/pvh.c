@@ -20,7 +20,7 @@
 
 enum {
 	START_MAGIC = 0x336EC578,
-	START_VERSION = 1, /* the first with a memory map */
+	START_VERSION = 1,  /* the first with a memory map */
 	CMDLINE_MAX = 2047, /* Linux's COMMAND_LINE_SIZE, less the terminator */
 };
 

@@ -60,7 +60,8 @@ void sample_bzimage(struct sample *s, const uint8_t *code, size_t n)
 static void elf64_headers(struct sample *s, uint64_t address, unsigned nheaders)
 {
 	const Elf64_Ehdr h = {
-		.e_ident = {ELFMAG0, ELFMAG1, ELFMAG2, ELFMAG3, ELFCLASS64, ELFDATA2LSB, EV_CURRENT},
+		.e_ident = {ELFMAG0, ELFMAG1, ELFMAG2, ELFMAG3, ELFCLASS64, ELFDATA2LSB,
+			    EV_CURRENT},
 		.e_type = ET_EXEC,
 		.e_machine = EM_X86_64,
 		.e_version = EV_CURRENT,
@@ -117,7 +118,8 @@ void sample_pvh(struct sample *s, const uint8_t *code, size_t n)
 void sample_multiboot(struct sample *s, uint32_t address, const uint8_t *code, size_t n)
 {
 	const Elf32_Ehdr h = {
-		.e_ident = {ELFMAG0, ELFMAG1, ELFMAG2, ELFMAG3, ELFCLASS32, ELFDATA2LSB, EV_CURRENT},
+		.e_ident = {ELFMAG0, ELFMAG1, ELFMAG2, ELFMAG3, ELFCLASS32, ELFDATA2LSB,
+			    EV_CURRENT},
 		.e_type = ET_EXEC,
 		.e_machine = EM_386,
 		.e_version = EV_CURRENT,
@@ -151,9 +153,9 @@ void sample_multiboot_flat(struct sample *s, uint32_t address, const uint8_t *co
 		MB_MAGIC,
 		MB_ADDRESSES,
 		0u - MB_MAGIC - MB_ADDRESSES,
-		address + 4,				     /* of this header */
-		address,				     /* load */
-		address + SAMPLE_SEGMENT_BYTES,		     /* end of what is loaded */
+		address + 4,                             /* of this header */
+		address,                                 /* load */
+		address + SAMPLE_SEGMENT_BYTES,          /* end of what is loaded */
 		address + SAMPLE_SEGMENT_BYTES + 0x1000, /* end of bss */
 		address + code_at,
 	};

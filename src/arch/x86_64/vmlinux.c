@@ -2,8 +2,8 @@
 /*
  * vmlinux.c - ELF64 kernels entered in 64-bit mode
  *
- * Two kinds of Linux come as ELF: the kernel proper, linked at 16 MiB with its physical entry in the
- * header, and arch/x86/boot/compressed/vmlinux, linked at 0 and position-independent, which is
+ * Two kinds of Linux come as ELF: the kernel proper, linked at 16 MiB with its physical entry in
+ * the header, and arch/x86/boot/compressed/vmlinux, linked at 0 and position-independent, which is
  * put at 2 MiB.  The latter reads alignment and init_size from the zero page; as no header says how
  * much it needs, it may use all that lies between it and the initrd, within reason.
  */
@@ -19,7 +19,7 @@
 
 enum {
 	LINUX_START = 0x1000000, /* where Linux is linked, and its alignment */
-	CMDLINE_MAX = 2047,	 /* COMMAND_LINE_SIZE on x86, less the terminator */
+	CMDLINE_MAX = 2047,      /* COMMAND_LINE_SIZE on x86, less the terminator */
 	INITRD_MAX = 0x7FFFFFFF,
 	INIT_SIZE_MAX = 0x10000000,
 	INIT_SIZE_UNIT = 0x200000,
