@@ -5,7 +5,8 @@
  * Invariants, while bus->lock is free:
  *  1. A BAR is mapped exactly if its function decodes memory, its address lies wholly inside a
  *     window of the layout, and nobody else had that place first.
- *  2. Function 0 of a slot exists if any does, and says "multi-function" if there are others.
+ *  2. The functions of a slot are numbered without gaps; function 0 says "multi-function" if there
+ *     are others.
  *  3. Bits of config change by the guest's hand only where writable has them.
  *
  * A guest that sizes a BAR without turning decoding off moves it to the end of the address space
@@ -151,16 +152,19 @@ static void bar_map(struct pci_bar *bar)
 	bar_announce(bar);
 }
 
+static void bars_of_update(struct pci_dev *d, void (*update)(struct pci_bar *))
+{
+	for (unsigned bar = 0; bar < PCI_BARS; bar++)
+		if (d->bars[bar].size > 0)
+			update(&d->bars[bar]);
+}
+
 /* A place given up may be one that another function waits for, so all of them are looked at. */
 static void bars_update(struct pci_bus *b, void (*update)(struct pci_bar *))
 {
-	for (unsigned i = 0; i < PCI_SLOTS * PCI_FUNCTIONS; i++) {
-		struct pci_dev *d = b->functions[i / PCI_FUNCTIONS][i % PCI_FUNCTIONS];
-
-		for (unsigned bar = 0; d && bar < PCI_BARS; bar++)
-			if (d->bars[bar].size > 0)
-				update(&d->bars[bar]);
-	}
+	for (unsigned slot = 0; slot < PCI_SLOTS; slot++)
+		for (unsigned i = 0; i < PCI_FUNCTIONS && b->functions[slot][i]; i++)
+			bars_of_update(b->functions[slot][i], update);
 }
 
 static void bars_follow(struct pci_bus *b)
