@@ -20,7 +20,7 @@ static inline bool filter_jumps(const struct sock_filter *in, uint32_t a)
 	case BPF_JSET:
 		return (a & in->k) != 0;
 	default:
-		assert(!"an instruction that filters do not have");
+		assert(false && "an instruction that filters do not have");
 		return false;
 	}
 }
@@ -48,10 +48,10 @@ static inline uint32_t filter_run(const struct filter *f, const struct seccomp_d
 				at += filter_jumps(in, a) ? in->jt : in->jf;
 			break;
 		default:
-			assert(!"an instruction that filters do not have");
+			assert(false && "an instruction that filters do not have");
 		}
 	}
-	assert(!"the program has no end");
+	assert(false && "the program has no end");
 	return 0;
 }
 

@@ -35,7 +35,7 @@
 
 enum { NOBODY = 65534 };
 
-const struct jail_ns jail_ns_spawned = {
+struct jail_ns jail_ns_spawned = {
 	.mount = SPAWN_FD_MOUNT_NS,
 	.net = SPAWN_FD_NET_NS,
 };
@@ -67,17 +67,14 @@ static struct filter *filter_prepare(const struct jail_config *config, struct er
 	return f;
 }
 
-static int namespaces_join(const struct jail_ns *ns, const struct jail_config *config,
-			   struct err *e)
+static int namespaces_join(struct jail_ns *ns, const struct jail_config *config, struct err *e)
 {
-	int mount = ns->mount, net = ns->net;
-
-	if (!config->keep_network && setns(net, CLONE_NEWNET) < 0)
+	if (!config->keep_network && setns(ns->net, CLONE_NEWNET) < 0)
 		return ns_refused(e, errno, "cannot join the empty network namespace");
-	if (!config->keep_root && setns(mount, CLONE_NEWNS) < 0)
+	if (!config->keep_root && setns(ns->mount, CLONE_NEWNS) < 0)
 		return ns_refused(e, errno, "cannot join the empty mount namespace");
-	fd_close(&net);
-	fd_close(&mount);
+	fd_close(&ns->net);
+	fd_close(&ns->mount);
 	return 0;
 }
 

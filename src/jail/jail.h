@@ -28,13 +28,13 @@ struct jail_ns {
 };
 
 /* Those of a process started by spawn_start(). */
-extern const struct jail_ns jail_ns_spawned;
+extern struct jail_ns jail_ns_spawned;
 
 struct jail_config {
 	const char *name;         /* for messages, such as "block0" */
 	const struct call *calls; /* what the process needs beyond seccomp_common */
 	const char *policy_path;  /* NULL, or a policy file that replaces both lists */
-	const struct jail_ns *ns; /* NULL: makes its own; closed by jail_enter() */
+	struct jail_ns *ns;         /* NULL: makes its own; closed, and set to -1, once entered */
 	int report_fd;            /* SPAWN_FD_REPORT, or -1: a refused call is told on stderr */
 	unsigned max_fds;         /* highest fd + 1 the process may get; 0: JAIL_MAX_FDS */
 	bool writes_files;        /* regular files may grow */
