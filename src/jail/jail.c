@@ -146,7 +146,7 @@ static int limits_set(const struct jail_config *config, struct err *e)
 	if (r == 0)
 		r = limit_lower(RLIMIT_NOFILE, fds, e);
 	if (r == 0 && !config->writes_files)
-		r = limit_lower(RLIMIT_FSIZE, 0, e);
+		r = limit_lower(RLIMIT_FSIZE, JAIL_FILE_MAX, e);
 	return r;
 }
 

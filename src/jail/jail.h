@@ -34,11 +34,11 @@ struct jail_config {
 	const char *name;         /* for messages, such as "block0" */
 	const struct call *calls; /* what the process needs beyond seccomp_common */
 	const char *policy_path;  /* NULL, or a policy file that replaces both lists */
-	struct jail_ns *ns;         /* NULL: makes its own; closed, and set to -1, once entered */
+	struct jail_ns *ns;       /* NULL: makes its own; closed, and set to -1, once entered */
 	int report_fd;            /* SPAWN_FD_REPORT, or -1: a refused call is told on stderr */
 	unsigned max_fds;         /* highest fd + 1 the process may get; 0: JAIL_MAX_FDS */
-	bool writes_files;        /* regular files may grow */
-	bool kernel_threads; /* io_uring: the kernel makes threads of the process, at any time */
+	bool writes_files;        /* files may grow beyond JAIL_FILE_MAX bytes */
+	bool kernel_threads;      /* io_uring: the kernel makes threads of the process, at any time */
 	bool keep_network;        /* stays in the network namespace it is in */
 	bool keep_root;           /* stays in the mount namespace it is in */
 
@@ -51,7 +51,10 @@ struct jail_config {
 	void *context;
 };
 
-enum { JAIL_MAX_FDS = 256 };
+enum {
+	JAIL_MAX_FDS = 256,
+	JAIL_FILE_MAX = 16 << 20, /* memfds are files too: the log of requests in flight is one */
+};
 
 /*
  * Jails the calling process.  It must have one thread.  0, or -errno with *e set; a process whose

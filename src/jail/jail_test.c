@@ -15,6 +15,7 @@
 #include <sched.h>
 #include <stdlib.h>
 #include <sys/ioctl.h>
+#include <sys/mman.h>
 #include <sys/mount.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
@@ -130,15 +131,15 @@ static void a_failing_hook_is_an_error(void **state UNUSED)
 
 /* What looking around takes; a device has none of it. */
 static const struct call looking[] = {
-	CALL(brk),       CALL(clone),      CALL(clone3),         CALL(fcntl),
-	CALL(fstat),     CALL(getcwd),     CALL(getdents64),     CALL(getpid),
-	CALL(getppid),   CALL(getrlimit),  CALL(prlimit64),      CALL(geteuid),
-	CALL(ioctl),     CALL(lseek),      CALL(mkdirat),        CALL(mkdir),
-	CALL(mmap),      CALL(mount),      CALL(newfstatat),     CALL(openat),
-	CALL(prctl),     CALL(readlinkat), CALL(setns),          CALL(setresuid),
-	CALL(socket),    CALL(statfs),     CALL(unshare),        CALL(getegid),
-	CALL(setgroups), CALL(kill),       CALL(rt_sigprocmask), CALL(gettid),
-	CALL(uname),     CALL_END,
+	CALL(brk),       CALL(clone),        CALL(clone3),         CALL(fcntl),
+	CALL(fstat),     CALL(getcwd),       CALL(getdents64),     CALL(getpid),
+	CALL(getppid),   CALL(getrlimit),    CALL(prlimit64),      CALL(geteuid),
+	CALL(ioctl),     CALL(lseek),        CALL(mkdirat),        CALL(mkdir),
+	CALL(mmap),      CALL(mount),        CALL(newfstatat),     CALL(openat),
+	CALL(prctl),     CALL(readlinkat),   CALL(setns),          CALL(setresuid),
+	CALL(socket),    CALL(statfs),       CALL(unshare),        CALL(getegid),
+	CALL(setgroups), CALL(kill),         CALL(rt_sigprocmask), CALL(gettid),
+	CALL(uname),     CALL(memfd_create), CALL(ftruncate),      CALL_END,
 };
 
 static const char *see_status(void)
@@ -243,12 +244,15 @@ static const char *see_fds(bool is_alone)
 
 static const char *see_limits(void)
 {
+	int memfd = memfd_create("test", MFD_CLOEXEC);
 	struct rlimit limit;
 
 	if (getrlimit(RLIMIT_CORE, &limit) < 0 || limit.rlim_max != 0)
 		return "core dumps";
-	if (getrlimit(RLIMIT_FSIZE, &limit) < 0 || limit.rlim_max != 0)
+	if (getrlimit(RLIMIT_FSIZE, &limit) < 0 || limit.rlim_max != JAIL_FILE_MAX)
 		return "files may grow";
+	if (ftruncate(memfd, 4096) < 0 || close(memfd) < 0)
+		return "no memory can be shared";
 	if (getrlimit(RLIMIT_NOFILE, &limit) < 0 || limit.rlim_max > JAIL_MAX_FDS)
 		return "too many fds";
 	if (fork() >= 0 || errno != EAGAIN)
