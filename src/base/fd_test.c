@@ -76,10 +76,10 @@ static void whole_transfers_join_pieces(void **state)
 
 	(void)state;
 	assert_int_equal(pipe2(fds, O_CLOEXEC), 0);
-	assert_int_equal(fd_write_all(fds[1], "hel", 3), 0);
+	assert_int_equal(fd_write_all(fds[1], "hal", 3), 0);
 	assert_int_equal(fd_write_all(fds[1], "lo", 2), 0);
 	assert_int_equal(fd_read_all(fds[0], text, 5), 0);
-	assert_string_equal(text, "hello");
+	assert_string_equal(text, "hallo");
 
 	assert_int_equal(fd_write_all(fds[1], "x", 1), 0);
 	close(fds[1]);

@@ -65,16 +65,17 @@ static PRINTF(3, 4) void lacks(struct finding *f, const char *remedy, const char
 static void look_kernel(struct finding *f)
 {
 	struct utsname name;
-	int major = 0, minor = 0;
+	unsigned long major, minor;
+	char *end;
 
 	uname(&name);
-	if (sscanf(name.release, "%d.%d", &major, &minor) == 2 &&
-	    (major > KERNEL_MAJOR || (major == KERNEL_MAJOR && minor >= KERNEL_MINOR)))
+	major = strtoul(name.release, &end, 10);
+	minor = *end == '.' ? strtoul(end + 1, NULL, 10) : 0;
+	if (major > KERNEL_MAJOR || (major == KERNEL_MAJOR && minor >= KERNEL_MINOR))
 		found(f, "Linux %s", name.release);
 	else
 		lacks(f, "boot a newer kernel: sudo apt install linux-image-amd64",
-		      "Linux %s; %d.%d "
-		      "or newer is needed",
+		      "Linux %s; %d.%d or newer is needed",
 		      name.release, KERNEL_MAJOR, KERNEL_MINOR);
 }
 

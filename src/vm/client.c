@@ -5,6 +5,7 @@
 #include "base/fd.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -33,7 +34,7 @@ static int dial(const char *path, struct err *e)
 		return err_set(e, errno, "cannot make a socket");
 	if (strlen(path) >= sizeof(address.sun_path))
 		return err_say(e, ENAMETOOLONG, "too long for the path of a socket");
-	strcpy(address.sun_path, path);
+	memcpy(address.sun_path, path, strlen(path));
 	r = fd_timeout_set(fd, CLIENT_TIMEOUT_MS);
 	if (r < 0)
 		return err_set(e, -r, "cannot set a time limit");
@@ -74,7 +75,7 @@ static void take_verdict(void *context, const char *path, const char *value)
 	if (strcmp(path, "ok") == 0)
 		reply->is_ok = strcmp(value, "true") == 0;
 	else if (strcmp(path, "error") == 0)
-		strcpy(reply->error, value);
+		snprintf(reply->error, sizeof(reply->error), "%s", value);
 }
 
 static int read_failed(int errnum, struct err *e)
@@ -104,7 +105,7 @@ int client_ask(const char *path, const char *line, bool wait_for_end,
 	int r;
 
 	ret_reply->is_ok = false;
-	strcpy(ret_reply->error, "no reason given");
+	snprintf(ret_reply->error, sizeof(ret_reply->error), "no reason given");
 	if (fd < 0)
 		return fd;
 	r = fd_send(fd, line, strlen(line), NULL, 0);

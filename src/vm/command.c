@@ -39,8 +39,8 @@ struct shown_device {
 };
 
 struct shown {
-	char state[STATUS_FIELD_MAX], pid[STATUS_FIELD_MAX];
 	uint64_t uptime_ms, mem_bytes;
+	char state[STATUS_FIELD_MAX], pid[STATUS_FIELD_MAX];
 	unsigned nvcpus, ndevices;
 	struct shown_device devices[CONTROL_DEVICES_MAX];
 };

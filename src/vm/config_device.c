@@ -64,7 +64,7 @@ int config_param_add(struct config *c, const char *text, struct err *e)
 	c->params = grown;
 	if (used > 0)
 		grown[used++] = ' ';
-	strcpy(grown + used, text);
+	memcpy(grown + used, text, strlen(text) + 1);
 	return 0;
 }
 

@@ -63,11 +63,11 @@ static int choose_path(const char *path, char *ret_dir, struct err *e)
 	if (n < 0 || (size_t)n >= sizeof(file.path))
 		return err_say(e, ENAMETOOLONG, "%s%s: longer than the %zu bytes a socket may have",
 			       path, own, sizeof(file.path) - 1);
-	strcpy(ret_dir, file.path);
+	memcpy(ret_dir, file.path, sizeof(file.path));
 	slash = strrchr(ret_dir, '/');
 	file.name = slash ? file.path + (slash - ret_dir) + 1 : file.path;
 	if (!slash)
-		strcpy(ret_dir, ".");
+		memcpy(ret_dir, ".", sizeof("."));
 	else
 		slash[slash == ret_dir] = '\0';
 	if (!*file.name)
