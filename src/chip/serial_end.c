@@ -13,6 +13,7 @@
 #include "chip/serial_end.h"
 
 #include "base/fd.h"
+#include "base/leftover.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -125,7 +126,12 @@ static int unix_open(struct serial_end *s, struct err *e)
 		r = bind(s->listen_fd, a, sizeof(address));
 	if (r < 0)
 		return err_set(e, errno, "%s: cannot listen", path);
-	s->unlink_at_end = true;
+	r = leftover_add(path, e);
+	if (r < 0) {
+		unlink(path);
+		return r;
+	}
+	s->has_leftover = true;
 	if (listen(s->listen_fd, 1) < 0)
 		return err_set(e, errno, "%s: cannot listen", path);
 	return 0;
@@ -135,6 +141,7 @@ static int pty_link(struct serial_end *s, struct err *e)
 {
 	const char *path = s->config.path;
 	struct stat st;
+	int r;
 
 	if (!path)
 		return 0;
@@ -142,8 +149,12 @@ static int pty_link(struct serial_end *s, struct err *e)
 		unlink(path);
 	if (symlink(s->pty_name, path) < 0)
 		return err_set(e, errno, "%s: cannot link to %s", path, s->pty_name);
-	s->unlink_at_end = true;
-	return 0;
+	r = leftover_add(path, e);
+	if (r < 0)
+		unlink(path);
+	else
+		s->has_leftover = true;
+	return r;
 }
 
 static int pty_open(struct serial_end *s, struct err *e)
@@ -203,9 +214,9 @@ void serial_end_close(struct serial_end *s)
 {
 	if (!s)
 		return;
-	if (s->unlink_at_end)
-		unlink(s->config.path);
-	s->unlink_at_end = false;
+	if (s->has_leftover)
+		leftovers_remove(); /* the VM is at its end */
+	s->has_leftover = false;
 	serial_end_disconnect(s);
 	fd_close(&s->listen_fd);
 	fd_close(&s->pty_fd);

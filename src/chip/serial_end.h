@@ -36,7 +36,7 @@ struct serial_end {
 	char pty_name[64];           /* the slave's path */
 	bool in_is_terminal;
 	bool in_is_socket, out_is_socket;
-	bool unlink_at_end;
+	bool has_leftover;
 	size_t out_at_once; /* most that a blocking descriptor takes when it is ready; 0: any */
 };
 

@@ -14,6 +14,7 @@
 #include "chip/terminal.h"
 
 #include "base/fd.h"
+#include "base/leftover.h"
 
 #include <errno.h>
 #include <signal.h>
@@ -63,6 +64,7 @@ void terminal_release(void)
 static void deadly_handler(int signal)
 {
 	terminal_release();
+	leftovers_remove();
 	raise(signal);
 }
 

@@ -10,6 +10,7 @@
 #include "jail/respawn.h"
 
 #include "base/fd.h"
+#include "base/leftover.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -22,7 +23,11 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-enum { ANSWER_FDS = 2, ANSWER_MS = 2000 };
+enum {
+	ANSWER_FDS = 2,
+	ANSWER_MS = 2000,
+	SERVER_FD_MAX = 1023, /* what it needs was opened early and has a low number */
+};
 
 enum verb { START, KILL };
 
@@ -119,22 +124,23 @@ static bool server_turn(struct server *s)
 	return goes_on;
 }
 
-/* Of what main had open, the server keeps what spawn_start() uses. */
+static bool server_needs(const struct server *s, int fd)
+{
+	return fd == s->sock || fd == s->spawner.null_fd || fd == s->spawner.ns.mount ||
+	       fd == s->spawner.ns.net || leftover_has_fd(fd);
+}
+
+/* Of what main had open, the server keeps what spawn_start() uses and what it is to clean up. */
 static void server_close_others(const struct server *s)
 {
-	const int kept[] = {s->sock, s->spawner.null_fd, s->spawner.ns.mount, s->spawner.ns.net};
-	unsigned first = STDERR_FILENO + 1;
+	int first = STDERR_FILENO + 1;
 
-	for (size_t left = ARRAY_LEN(kept); left > 0; left--) {
-		unsigned lowest = ~0U;
-
-		for (size_t i = 0; i < ARRAY_LEN(kept); i++) {
-			if ((unsigned)kept[i] >= first && (unsigned)kept[i] < lowest)
-				lowest = (unsigned)kept[i];
-		}
-		if (lowest > first && lowest != ~0U)
-			syscall(SYS_close_range, first, lowest - 1, 0);
-		first = lowest == ~0U ? first : lowest + 1;
+	for (int fd = first; fd <= SERVER_FD_MAX; fd++) {
+		if (!server_needs(s, fd))
+			continue;
+		if (fd > first)
+			syscall(SYS_close_range, first, fd - 1, 0);
+		first = fd + 1;
 	}
 	syscall(SYS_close_range, first, ~0U, 0);
 }
@@ -143,8 +149,8 @@ static NORETURN void server_run(const struct respawn *r, const struct spawner *s
 {
 	struct server s = {.main = r, .spawner = *spawner, .sock = sock};
 
-	prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0);
 	prctl(PR_SET_NAME, "crosvm-respawn", 0, 0, 0);
+	setpgid(0, 0); /* what the terminal sends is for main, at whose end this one has work to do */
 	s.spawner.clone_flags = CLONE_PARENT;
 	s.last = malloc(r->count * sizeof(s.last[0]));
 	if (!s.last)
@@ -154,6 +160,7 @@ static NORETURN void server_run(const struct respawn *r, const struct spawner *s
 	server_close_others(&s);
 	while (server_turn(&s))
 		;
+	leftovers_remove(); /* main, which is nobody by now, may not */
 	_exit(0);
 }
 
@@ -209,8 +216,9 @@ void respawn_fini(struct respawn *r)
 {
 	if (!r)
 		return;
-	fd_close(&r->sock);
-	spawn_kill(&r->server);
+	fd_close(&r->sock); /* at which it ends */
+	if (r->server.pid > 0)
+		spawn_wait(&r->server);
 }
 
 /* Sends the request and takes the answer; its fds, if there are any, only with START. */

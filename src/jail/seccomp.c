@@ -97,9 +97,10 @@ int seccomp_report_to(const char *name, int fd, struct err *e)
  * SPEC_ALLOW: older kernels else slow the process down against reads of its own memory by untrusted
  * code inside it, of which there is none.
  */
-static int program_load(struct sock_filter *insn, unsigned n, bool all_threads, struct err *e)
+static int program_load(const struct sock_filter *insn, unsigned n, bool all_threads, struct err *e)
 {
-	struct sock_fprog program = {.len = (unsigned short)n, .filter = insn};
+	struct sock_fprog program = {.len = (unsigned short)n,
+				     .filter = (struct sock_filter *)(uintptr_t)insn};
 	unsigned flags = SECCOMP_FILTER_FLAG_SPEC_ALLOW;
 	long failed;
 
@@ -141,17 +142,22 @@ struct filter *seccomp_compile(struct rules *r, struct err *e)
 	return f;
 }
 
-int seccomp_thread_load(const struct call *calls, struct err *e)
+struct filter *seccomp_prepare(const struct call *calls, struct err *e)
 {
 	struct rules *r = rules_new(names_arch_native());
 	struct filter *f = NULL;
 
-	if (!r)
-		return err_set(e, ENOMEM, "cannot build the system call filter");
+	if (!r) {
+		err_set(e, ENOMEM, "cannot build the system call filter");
+		return NULL;
+	}
 	if (rules_calls_add(r, calls, e) == 0)
 		f = seccomp_compile(r, e);
 	free(r);
-	if (!f)
-		return -e->code;
-	return seccomp_load_take(f, false, e);
+	return f;
+}
+
+int seccomp_thread_load(const struct filter *f, struct err *e)
+{
+	return program_load(f->insn + f->first, filter_length(f), false, e);
 }

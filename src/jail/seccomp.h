@@ -68,15 +68,21 @@ struct call {
 /* What every device process needs to serve: its loop, its sockets, its end. */
 extern const struct call seccomp_common[];
 
-/*
- * Adds a filter of exactly these rows to the calling thread, on top of those that are there; a call
- * must pass them all.  For vCPU threads, after jail_enter() put the process's filter in place.
- * no_new_privs must be set.  0 or -errno.
- */
-int seccomp_thread_load(const struct call *calls, struct err *e) MUST_CHECK;
-
 struct rules;  /* jail/rules.h */
 struct filter; /* jail/filter.h */
+
+/*
+ * A filter of exactly these rows, for seccomp_thread_load(); compiled before the process is jailed,
+ * so that its threads need no memory.  free() it.  NULL with *e set.
+ */
+struct filter *seccomp_prepare(const struct call *calls, struct err *e) MUST_CHECK;
+
+/*
+ * Adds the filter to the calling thread, on top of those that are there; a call must pass them all.
+ * For vCPU threads, after jail_enter() put the process's filter in place.  no_new_privs must be set.
+ * The filter may be loaded by any number of threads.  0 or -errno.
+ */
+int seccomp_thread_load(const struct filter *f, struct err *e) MUST_CHECK;
 
 /* Compiles rules for this machine; the caller frees them. NULL with *e set. */
 struct filter *seccomp_compile(struct rules *r, struct err *e) MUST_CHECK;

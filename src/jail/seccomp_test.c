@@ -22,6 +22,13 @@
 #include <unistd.h>
 
 /* The exit code of a body that returned, or minus the signal that ended it. */
+static int rows_load(const struct call *calls, struct err *e)
+{
+	struct filter *f = seccomp_prepare(calls, e);
+
+	return f ? seccomp_thread_load(f, e) : -e->code;
+}
+
 static int run(int (*body)(const void *), const void *arg)
 {
 	int status;
@@ -126,7 +133,7 @@ static int refused_run(const void *arg)
 	sigfillset(&all);
 	if (report->blocked)
 		sigprocmask(SIG_SETMASK, &all, NULL);
-	if (seccomp_report_to("block0", report->fd, &e) < 0 || seccomp_thread_load(few, &e) < 0)
+	if (seccomp_report_to("block0", report->fd, &e) < 0 || rows_load(few, &e) < 0)
 		return 98;
 	syscall(SYS_getcwd, NULL, 0);
 	return 0;
@@ -175,7 +182,7 @@ static void *tighter_run(void *arg UNUSED)
 	static const struct call tight[] = {CALL(write), CALL(getpid), CALL(exit), CALL_END};
 	struct err e;
 
-	if (seccomp_thread_load(tight, &e) < 0)
+	if (rows_load(tight, &e) < 0)
 		return NULL;
 	syscall(SYS_getpid);
 	syscall(SYS_getppid);
@@ -194,7 +201,7 @@ static int threads_run(const void *is_main)
 	struct err e;
 	pthread_t thread;
 
-	if (seccomp_thread_load(loose, &e) < 0)
+	if (rows_load(loose, &e) < 0)
 		return 98;
 	if (is_main)
 		return syscall(SYS_getppid) > 0 ? 0 : 1;

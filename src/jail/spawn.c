@@ -165,6 +165,9 @@ static int child_prepare(struct job *job)
 
 	if (prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0) < 0)
 		return job_failed(job, "cannot tie it to its parent");
+	/* Ctrl-C is for the main process; children end when it does. */
+	if (setpgid(0, 0) < 0)
+		return job_failed(job, "cannot give it a process group");
 	if (fds_move(job) < 0 || fds_close_others(job) < 0)
 		return job_failed(job, "cannot hand over fds");
 	if (!job->is_root && caps_pass_on(to_join) < 0)

@@ -6,14 +6,13 @@
  * Undoing is machine_fini()'s, which takes a machine in any state.
  */
 #include "base/fd.h"
-#include "base/log.h"
+#include "vm/confine.h"
 #include "vm/exit_codes.h"
 #include "vm/machine.h"
 
 #include <errno.h>
 #include <fcntl.h>
-#include <signal.h>
-#include <string.h>
+#include <stdlib.h>
 #include <unistd.h>
 
 static int stage_loop(struct machine *m, struct err *e)
@@ -21,6 +20,13 @@ static int stage_loop(struct machine *m, struct err *e)
 	int r = loop_init(&m->loop);
 
 	return r < 0 ? err_set(e, -r, "cannot make the event loop") : 0;
+}
+
+static int stage_control(struct machine *m, struct err *e)
+{
+	if (!m->config->socket)
+		return 0;
+	return control_init(&m->control, &m->loop, m->config->socket, &machine_control_ops, m, e);
 }
 
 static int stage_kvm(struct machine *m, struct err *e)
@@ -74,25 +80,31 @@ static void quit_typed(void *context)
 	machine_end(context, EXIT_CODE_OK, "quit from the terminal");
 }
 
-static int stage_serial(struct machine *m, struct err *e)
+/* The host's side, before the process that removes sockets at the end is made. */
+static int stage_serial_open(struct machine *m, struct err *e)
 {
 	for (unsigned i = 0; i < m->config->nserial; i++) {
-		const struct serial_config *config = &m->config->serial[i];
 		struct serial_port *port = &m->serial_ports[i];
-		int r = serial_port_open(port, config, e);
 
-		if (r < 0)
+		if (serial_port_open(port, &m->config->serial[i], e) < 0)
 			return err_in(e, "--serial");
 		m->nserial_ports++;
-		if (port->end.pty_name[0] != '\0')
-			log_info("COM%u is %s", port->com, port->end.pty_name);
 		port->quit = quit_typed;
 		port->quit_context = m;
-		r = serial_port_start(port, &m->chips.uarts[config->com - 1], &m->loop, e);
-		if (r < 0)
-			return r;
 	}
 	return 0;
+}
+
+static int stage_serial_start(struct machine *m, struct err *e)
+{
+	int r = 0;
+
+	for (unsigned i = 0; i < m->nserial_ports && r == 0; i++) {
+		struct uart8250 *uart = &m->chips.uarts[m->config->serial[i].com - 1];
+
+		r = serial_port_start(&m->serial_ports[i], uart, &m->loop, e);
+	}
+	return r;
 }
 
 static int open_input(const char *option, const char *path, int *ret_fd, struct err *e)
@@ -129,7 +141,11 @@ static int stage_tables(struct machine *m, struct err *e)
 
 static int stage_cpus(struct machine *m, struct err *e)
 {
-	const struct cpus_events events = {.ended = machine_cpu_ended, .context = m};
+	const struct cpus_events events = {
+		.ended = machine_cpu_ended,
+		.thread_begins = confine_vcpu,
+		.context = m,
+	};
 	unsigned n = m->config->cpus;
 	int r = cpus_init(&m->cpus, &m->vm, n, &m->ports, &m->mmio, &events, e);
 
@@ -138,24 +154,17 @@ static int stage_cpus(struct machine *m, struct err *e)
 	return r;
 }
 
-static int stage_control(struct machine *m, struct err *e)
-{
-	if (!m->config->socket)
-		return 0;
-	return control_init(&m->control, &m->loop, m->config->socket, &machine_control_ops, m, e);
-}
-
 static const struct {
 	int (*build)(struct machine *m, struct err *e);
 	int exit_code;
 } stages[] = {
-	{stage_loop, EXIT_CODE_ERROR},	   {devices_spawn, EXIT_CODE_BUILD},
-	{stage_kvm, EXIT_CODE_HOST},	   {stage_memory, EXIT_CODE_HOST},
-	{stage_platform, EXIT_CODE_HOST},  {stage_chips, EXIT_CODE_ERROR},
-	{stage_serial, EXIT_CODE_BUILD},   {stage_kernel, EXIT_CODE_BUILD},
-	{devices_plug, EXIT_CODE_BUILD},   {stage_tables, EXIT_CODE_BUILD},
-	{stage_cpus, EXIT_CODE_HOST},	   {stage_control, EXIT_CODE_BUILD},
-	{devices_wait, EXIT_CODE_BUILD},
+	{stage_loop, EXIT_CODE_ERROR},	      {stage_serial_open, EXIT_CODE_BUILD},
+	{stage_control, EXIT_CODE_BUILD},     {devices_spawn, EXIT_CODE_BUILD},
+	{stage_kvm, EXIT_CODE_HOST},	      {stage_memory, EXIT_CODE_HOST},
+	{stage_platform, EXIT_CODE_HOST},     {stage_chips, EXIT_CODE_ERROR},
+	{stage_serial_start, EXIT_CODE_BUILD}, {stage_kernel, EXIT_CODE_BUILD},
+	{devices_plug, EXIT_CODE_BUILD},      {stage_tables, EXIT_CODE_BUILD},
+	{stage_cpus, EXIT_CODE_HOST},	      {devices_wait, EXIT_CODE_BUILD},
 };
 
 int machine_build(struct machine *m, const struct config *config, int *ret_code, struct err *e)
@@ -191,5 +200,6 @@ void machine_fini(struct machine *m)
 	kvm_close(&m->kvm);
 	fd_close(&m->signal_fd);
 	loop_fini(&m->loop);
+	free(m->vcpu_filter);
 	pthread_mutex_destroy(&m->end_lock);
 }

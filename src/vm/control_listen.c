@@ -3,18 +3,17 @@
  * control_listen.c - the file of the control socket: taking its name, giving it back
  *
  * Taking the name is done under a lock on the directory, so that a socket which is bound but does
- * not listen yet is never mistaken for one that a dead VM left behind.  The file is removed through
- * a descriptor of its directory, which also works after the root directory was changed, and only
- * while it is the file that was made here.
+ * not listen yet is never mistaken for one that a dead VM left behind.
  */
 #include "vm/control.h"
 #include "vm/control_commands.h"
 
 #include "base/fd.h"
+#include "base/leftover.h"
 
 #include <errno.h>
 #include <fcntl.h>
-#include <stdatomic.h>
+#include <stdbool.h>
 #include <string.h>
 #include <sys/file.h>
 #include <sys/socket.h>
@@ -23,33 +22,22 @@
 
 /* The one socket of this process; a signal handler may need it. */
 static struct {
-	atomic_bool is_ours;
-	int dir_fd;
-	dev_t dev;
-	ino_t ino;
+	bool is_ours;
 	char path[sizeof(((struct sockaddr_un *)0)->sun_path)];
-	const char *name; /* the last part of path */
-} file = {.dir_fd = -1};
+} file;
 
 const char *control_path(void)
 {
-	return atomic_load(&file.is_ours) ? file.path : "";
+	return file.is_ours ? file.path : "";
 }
 
 void control_unlink(void)
 {
-	struct stat st;
-
-	if (!atomic_exchange(&file.is_ours, false))
-		return;
-	if (fstatat(file.dir_fd, file.name, &st, AT_SYMLINK_NOFOLLOW) == 0 &&
-	    st.st_dev == file.dev && st.st_ino == file.ino)
-		unlinkat(file.dir_fd, file.name, 0);
-	close(file.dir_fd);
-	file.dir_fd = -1;
+	file.is_ours = false;
+	leftovers_remove();
 }
 
-/* Fills file.path, file.name and *ret_dir, which has room for a path. */
+/* Fills file.path and *ret_dir, which has room for a path. */
 static int choose_path(const char *path, char *ret_dir, struct err *e)
 {
 	struct stat st;
@@ -65,13 +53,12 @@ static int choose_path(const char *path, char *ret_dir, struct err *e)
 			       path, own, sizeof(file.path) - 1);
 	memcpy(ret_dir, file.path, sizeof(file.path));
 	slash = strrchr(ret_dir, '/');
-	file.name = slash ? file.path + (slash - ret_dir) + 1 : file.path;
+	if (slash && slash[1] == '\0')
+		return err_say(e, ENOENT, "%s: no such directory; create it first", path);
 	if (!slash)
 		memcpy(ret_dir, ".", sizeof("."));
 	else
 		slash[slash == ret_dir] = '\0';
-	if (!*file.name)
-		return err_say(e, ENOENT, "%s: no such directory; create it first", path);
 	return 0;
 }
 
@@ -124,8 +111,6 @@ int control_listen(const char *path, struct err *e)
 	auto_fd sock = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 	char dir[sizeof(file.path)];
 	auto_fd lock = -1;
-	auto_fd dir_fd = -1;
-	struct stat st;
 	int r;
 
 	if (sock < 0)
@@ -133,8 +118,7 @@ int control_listen(const char *path, struct err *e)
 	r = choose_path(path, dir, e);
 	if (r < 0)
 		return r;
-	dir_fd = open(dir, O_PATH | O_DIRECTORY | O_CLOEXEC);
-	if (dir_fd < 0)
+	if (access(dir, F_OK) < 0)
 		return err_say(e, errno, "%s: directory %s: %s", path, dir, strerror(errno));
 	lock = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	if (lock >= 0)
@@ -142,15 +126,12 @@ int control_listen(const char *path, struct err *e)
 	r = bind_name(sock, e);
 	if (r < 0)
 		return r;
-	if (listen(sock, CONTROL_CLIENTS_MAX) < 0 ||
-	    fstatat(dir_fd, file.name, &st, AT_SYMLINK_NOFOLLOW) < 0) {
-		r = err_set(e, errno, "%s: cannot listen", file.path);
-		unlinkat(dir_fd, file.name, 0);
-		return r;
+	r = listen(sock, CONTROL_CLIENTS_MAX) < 0 ? err_set(e, errno, "%s", file.path)
+						  : leftover_add(file.path, e);
+	if (r < 0) {
+		unlink(file.path);
+		return err_in(e, "cannot listen");
 	}
-	file.dev = st.st_dev;
-	file.ino = st.st_ino;
-	file.dir_fd = fd_take(&dir_fd);
-	atomic_store(&file.is_ours, true);
+	file.is_ours = true;
 	return fd_take(&sock);
 }

@@ -123,12 +123,23 @@ static void run_until_told(struct cpu *c)
 	}
 }
 
+static void name_set(const struct cpu *c)
+{
+	char name[16];
+
+	snprintf(name, sizeof(name), "vcpu%u", c->vcpu.index);
+	pthread_setname_np(pthread_self(), name);
+}
+
 static void *cpu_thread(void *argument)
 {
 	struct cpu *c = argument;
 	struct cpus *all = c->all;
 	struct err e = {0};
 
+	name_set(c);
+	if (!may_run(c))
+		return NULL;
 	if (all->events.thread_begins && all->events.thread_begins(all->events.context, &e) < 0) {
 		all->events.ended(all->events.context, c, CPU_END_KVM_ERROR, e.text);
 		wait_for_stop(c);
@@ -152,6 +163,26 @@ static void mask_for_threads(sigset_t *ret_old)
 	pthread_sigmask(SIG_SETMASK, &all_but_kick, ret_old);
 }
 
+static unsigned threads(const struct cpus *all)
+{
+	unsigned n = 0;
+
+	for (unsigned i = 0; i < all->count; i++)
+		n += all->cpu[i].has_thread;
+	return n;
+}
+
+/* All threads there are wait for wanted to become CPU_RUN, or it is CPU_STOP. */
+static void wait_until_parked(struct cpus *all)
+{
+	unsigned n = threads(all);
+
+	pthread_mutex_lock(&all->lock);
+	while (all->wanted == CPU_PAUSE && all->waiting < n)
+		pthread_cond_wait(&all->changed, &all->lock);
+	pthread_mutex_unlock(&all->lock);
+}
+
 enum { THREAD_STACK_BYTES = 256 << 10 };
 
 int cpus_start(struct cpus *all, struct err *e)
@@ -167,26 +198,15 @@ int cpus_start(struct cpus *all, struct err *e)
 	pthread_attr_setstacksize(&attr, THREAD_STACK_BYTES);
 	for (unsigned i = 0; i < all->count && r == 0; i++) {
 		struct cpu *c = &all->cpu[i];
-		char name[16];
 
 		r = pthread_create(&c->thread, &attr, cpu_thread, c);
 		c->has_thread = r == 0;
-		snprintf(name, sizeof(name), "vcpu%u", i);
-		if (r == 0)
-			pthread_setname_np(c->thread, name);
 	}
 	pthread_attr_destroy(&attr);
 	pthread_sigmask(SIG_SETMASK, &old, NULL);
+	if (r == 0)
+		wait_until_parked(all);
 	return r == 0 ? 0 : err_set(e, r, "cannot start the threads of %u vCPUs", all->count);
-}
-
-static unsigned threads(const struct cpus *all)
-{
-	unsigned n = 0;
-
-	for (unsigned i = 0; i < all->count; i++)
-		n += all->cpu[i].has_thread;
-	return n;
 }
 
 static void kick_all(struct cpus *all)
@@ -203,17 +223,12 @@ static void kick_all(struct cpus *all)
 
 void cpus_pause(struct cpus *all)
 {
-	unsigned n = threads(all);
-
 	pthread_mutex_lock(&all->lock);
 	if (all->wanted == CPU_RUN)
 		all->wanted = CPU_PAUSE;
 	pthread_mutex_unlock(&all->lock);
 	kick_all(all);
-	pthread_mutex_lock(&all->lock);
-	while (all->wanted == CPU_PAUSE && all->waiting < n)
-		pthread_cond_wait(&all->changed, &all->lock);
-	pthread_mutex_unlock(&all->lock);
+	wait_until_parked(all);
 }
 
 void cpus_resume(struct cpus *all)

@@ -66,7 +66,10 @@ int cpus_init(struct cpus *all, struct vm *vm, unsigned count, struct bus *ports
 /* Stops the threads and frees everything; NULL, zeroed and half-built are fine. */
 void cpus_fini(struct cpus *all);
 
-/* Starts a thread for each vCPU; they begin paused, and cpus_resume() lets them go. */
+/*
+ * Starts a thread for each vCPU; when it returns they are parked and make no system call until
+ * cpus_resume() lets them go.
+ */
 int cpus_start(struct cpus *all, struct err *e) MUST_CHECK;
 
 /* Returns when no vCPU runs guest code any more.  Pausing twice is the same as once. */

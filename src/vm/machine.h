@@ -44,6 +44,7 @@ struct machine {
 	struct arch_platform platform;
 	struct arch_entry entry;
 	struct cpus cpus;
+	struct filter *vcpu_filter; /* of system calls; NULL without a sandbox */
 	int signal_fd;
 	struct watch signals;
 	struct control control;

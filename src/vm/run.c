@@ -3,6 +3,7 @@
 #include "base/fd.h"
 #include "base/log.h"
 #include "chip/terminal.h"
+#include "vm/confine.h"
 #include "vm/exit_codes.h"
 #include "vm/machine.h"
 
@@ -60,7 +61,7 @@ static int start(struct machine *m, struct err *e)
 	if (r == 0 && uses_terminal(m))
 		r = terminal_take(STDIN_FILENO, e);
 	if (r == 0)
-		r = cpus_start(&m->cpus, e);
+		r = confine(m, e);
 	if (r < 0)
 		return r;
 	m->started_ns = clock_ns();

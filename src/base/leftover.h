@@ -1,0 +1,28 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * leftover.h - files that must not outlive the process: sockets, links to pseudoterminals
+ *
+ * State of the whole process, because signal handlers and a process forked from this one remove them
+ * too: whoever still may when the end comes.  A file is removed only while it is the one that was
+ * registered, and through its directory, so that a change of root does not matter.
+ */
+#pragma once
+
+#include "base/attr.h"
+#include "base/err.h"
+
+#include <stdbool.h>
+
+enum { LEFTOVERS_MAX = 8, LEFTOVER_NAME_MAX = 108 };
+
+/* Registers the file that is at path now.  -ENOSPC when there are too many, else errno. */
+int leftover_add(const char *path, struct err *e) MUST_CHECK;
+
+/* Removes them all, once; async-signal-safe.  What is not there any more is no error. */
+void leftovers_remove(void);
+
+/* Forgets them without removing; for a child that is not the one to do it. */
+void leftovers_forget(void);
+
+/* Whether the fd is a directory kept for this. */
+bool leftover_has_fd(int fd);

@@ -1,0 +1,107 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* leftover_test.c - files that must not outlive the process */
+#include "base/leftover.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+static char dir[] = "/tmp/leftover-test-XXXXXX";
+
+static int setup(void **state)
+{
+	(void)state;
+	strcpy(dir, "/tmp/leftover-test-XXXXXX");
+	return mkdtemp(dir) && chdir(dir) == 0 ? 0 : -1;
+}
+
+static int teardown(void **state)
+{
+	(void)state;
+	leftovers_forget();
+	unlink("file");
+	return chdir("/") == 0 && rmdir(dir) == 0 ? 0 : -1;
+}
+
+static void make_file(const char *name)
+{
+	int fd = open(name, O_CREAT | O_WRONLY, 0600);
+
+	assert_true(fd >= 0);
+	close(fd);
+}
+
+static void registered_file_is_removed_once(void **state)
+{
+	struct err e = {0};
+
+	(void)state;
+	make_file("file");
+	assert_int_equal(leftover_add("file", &e), 0);
+	leftovers_remove();
+	assert_int_equal(access("file", F_OK), -1);
+	make_file("file");
+	leftovers_remove();
+	assert_int_equal(access("file", F_OK), 0);
+}
+
+static void another_file_of_that_name_stays(void **state)
+{
+	struct err e = {0};
+
+	(void)state;
+	make_file("file");
+	make_file("kept"); /* holds on to an inode, so that the number is not given again */
+	assert_int_equal(leftover_add("file", &e), 0);
+	assert_int_equal(rename("kept", "file"), 0);
+	leftovers_remove();
+	assert_int_equal(access("file", F_OK), 0);
+}
+
+static void change_of_directory_does_not_matter(void **state)
+{
+	struct err e = {0};
+
+	(void)state;
+	make_file("file");
+	assert_int_equal(leftover_add("./file", &e), 0);
+	assert_int_equal(chdir("/"), 0);
+	leftovers_remove();
+	assert_int_equal(chdir(dir), 0);
+	assert_int_equal(access("file", F_OK), -1);
+}
+
+static void what_cannot_be_kept_is_refused(void **state)
+{
+	struct err e = {0};
+
+	(void)state;
+	assert_int_equal(leftover_add("absent", &e), -ENOENT);
+	assert_int_equal(leftover_add("no/such/dir", &e), -ENOENT);
+	assert_int_equal(leftover_add("dir/", &e), -ENAMETOOLONG);
+	make_file("file");
+	for (unsigned i = 0; i < LEFTOVERS_MAX; i++)
+		assert_int_equal(leftover_add("file", &e), 0);
+	assert_int_equal(leftover_add("file", &e), -ENOSPC);
+	assert_non_null(strstr(e.text, "file"));
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test_setup_teardown(registered_file_is_removed_once, setup, teardown),
+		cmocka_unit_test_setup_teardown(another_file_of_that_name_stays, setup, teardown),
+		cmocka_unit_test_setup_teardown(change_of_directory_does_not_matter, setup,
+						teardown),
+		cmocka_unit_test_setup_teardown(what_cannot_be_kept_is_refused, setup, teardown),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,142 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* confine.c - the main process's own jail */
+#include "vm/confine.h"
+
+#include "jail/jail.h"
+#include "vm/machine.h"
+
+#include <asm/termbits.h>
+#include <fcntl.h>
+#include <linux/kvm.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+
+/* Open files of the largest machine: 64 devices of 32 queues with two eventfds each, and room. */
+enum { MAIN_FDS_MAX = 8192 };
+
+/* The guest's accesses, and what chips and transports make of them. */
+static const struct call vcpu_calls[] = {
+	CALL_ARG(ioctl, 1, KVM_RUN),
+	CALL_ARG(ioctl, 1, KVM_IRQ_LINE),
+	CALL_ARG(ioctl, 1, KVM_IRQFD),
+	CALL_ARG(ioctl, 1, KVM_IOEVENTFD),
+	CALL_ARG(ioctl, 1, KVM_SET_GSI_ROUTING),
+	CALL_ARG(ioctl, 1, KVM_SIGNAL_MSI),
+	/* a device is asked, the loop is told */
+	CALL(read),
+	CALL(write),
+	CALL(sendmsg),
+	CALL(recvmsg),
+	CALL(poll),
+	CALL(ppoll),
+	CALL(epoll_ctl),
+	CALL(close),
+	CALL(futex),
+	CALL(clock_gettime),
+	CALL(timerfd_settime),
+	/* the log of a device's requests comes as a memfd, and is cleared */
+	CALL(pwrite64),
+	CALL_ARG(fcntl, 1, F_GET_SEALS),
+	CALL(fstat),
+	CALL(newfstatat),
+	/* signals, its last words, its end */
+	CALL(rt_sigreturn),
+	CALL(rt_sigprocmask),
+	CALL(restart_syscall),
+	CALL_ARG(ioctl, 1, KVM_GET_REGS),
+	CALL_ARG(ioctl, 1, KVM_GET_SREGS),
+	CALL_ARG(ioctl, 1, KVM_TRANSLATE),
+	CALL(madvise),
+	CALL(munmap),
+	CALL(exit),
+	CALL(exit_group),
+	CALL(tgkill),
+	CALL(gettid),
+	CALL(getpid),
+	CALL_END,
+};
+
+/* What the loop does besides. */
+static const struct call loop_calls[] = {
+	/* vCPU threads: their filter, suspend and resume */
+	CALL(seccomp),
+	CALL_ARG(ioctl, 1, KVM_KVMCLOCK_CTRL),
+	/* devices that are started again */
+	CALL(socketpair),
+	CALL(setsockopt),
+	CALL_ARG(fcntl, 1, F_GETFL),
+	CALL_ARG(fcntl, 1, F_SETFL),
+	CALL(waitid),
+	CALL(pidfd_send_signal),
+	CALL(eventfd2),
+	/* clients of the control socket and of serial ports */
+	CALL(accept4),
+	CALL(recvfrom),
+	CALL(sendto),
+	CALL(shutdown),
+	/* the terminal */
+	CALL_ARG(ioctl, 1, TCGETS),
+	CALL_ARG(ioctl, 1, TCSETS),
+	CALL_ARG(ioctl, 1, TIOCGPGRP),
+	CALL_ARG(ioctl, 1, FIONREAD),
+	CALL(getpgrp),
+	CALL(getpgid),
+	CALL(rt_sigaction),
+	CALL(kill),
+	/* memory of the C library, without executable pages */
+	CALL(brk),
+	CALL_BITS(mmap, 2, PROT_READ | PROT_WRITE),
+	CALL_BITS(mprotect, 2, PROT_READ | PROT_WRITE),
+	CALL(mremap),
+	/* files to be removed at the end */
+	CALL(unlinkat),
+	CALL(lseek),
+	CALL_END,
+};
+
+static int threads_start(void *context, struct err *e)
+{
+	struct machine *m = context;
+
+	return cpus_start(&m->cpus, e);
+}
+
+/* The filter of the process must let pass what the threads' filter does. */
+static const struct call *main_calls(void)
+{
+	static struct call both[ARRAY_LEN(vcpu_calls) + ARRAY_LEN(loop_calls) - 1];
+
+	memcpy(both, vcpu_calls, sizeof(vcpu_calls) - sizeof(vcpu_calls[0]));
+	memcpy(both + ARRAY_LEN(vcpu_calls) - 1, loop_calls, sizeof(loop_calls));
+	return both;
+}
+
+int confine(struct machine *m, struct err *e)
+{
+	const struct jail_config config = {
+		.name = "main",
+		.calls = main_calls(),
+		.ns = &m->devices.spawner.ns,
+		.report_fd = -1,
+		.max_fds = MAIN_FDS_MAX,
+		.writes_files = true, /* --serial file */
+		.before_filter = threads_start,
+		.context = m,
+	};
+
+	if (!m->config->sandbox)
+		return cpus_start(&m->cpus, e);
+	m->vcpu_filter = seccomp_prepare(vcpu_calls, e);
+	if (!m->vcpu_filter)
+		return -e->code;
+	return jail_enter(&config, e);
+}
+
+int confine_vcpu(void *context, struct err *e)
+{
+	const struct machine *m = context;
+
+	return m->vcpu_filter ? seccomp_thread_load(m->vcpu_filter, e) : 0;
+}
