@@ -64,8 +64,16 @@ struct target {
 	int memfd, kick, call;
 	char *memory;
 	struct vring ring;
+	uint16_t *avail_event, *used_event;
 	uint16_t used_seen, avail;
 	double result[ROUNDS_MAX];
+};
+
+struct run {
+	const char *mode;
+	double seconds;
+	unsigned rounds;
+	uint64_t file_bytes;
 };
 
 static void die(const char *what)
@@ -245,6 +253,8 @@ static void target_open(struct target *t, char *argument)
 	t->kick = eventfd(0, EFD_CLOEXEC);
 	t->call = eventfd(0, EFD_CLOEXEC); /* blocking: the driver sleeps in read() */
 	vring_init(&t->ring, QUEUE_SIZE, t->memory + RING_AT, 4096);
+	t->avail_event = (void *)&t->ring.used->ring[QUEUE_SIZE];
+	t->used_event = &t->ring.avail->ring[QUEUE_SIZE];
 	t->conn = (struct vu_conn){.sock = dial(path), .direction = VU_REPLIES};
 	agree(t);
 	tell_memory(t);
@@ -256,6 +266,7 @@ static void driver_submit(struct target *t, struct course *c, const unsigned *sl
 {
 	uint16_t before = t->avail;
 	uint64_t one = 1;
+	uint16_t event;
 
 	for (unsigned i = 0; i < n; i++) {
 		struct virtio_blk_outhdr *h = (void *)(t->memory + HEADERS_AT + 64 * slots[i]);
@@ -267,7 +278,8 @@ static void driver_submit(struct target *t, struct course *c, const unsigned *sl
 	}
 	__atomic_store_n(&t->ring.avail->idx, t->avail, __ATOMIC_RELEASE);
 	__atomic_thread_fence(__ATOMIC_SEQ_CST);
-	if (vring_need_event(*(volatile uint16_t *)&vring_avail_event(&t->ring), t->avail, before) &&
+	event = __atomic_load_n(t->avail_event, __ATOMIC_RELAXED);
+	if (vring_need_event(event, t->avail, before) &&
 	    write(t->kick, &one, sizeof(one)) < 0)
 		die("kick");
 }
@@ -279,7 +291,7 @@ static unsigned driver_reap(struct target *t, unsigned *slots)
 	uint64_t count;
 
 	while (__atomic_load_n(&t->ring.used->idx, __ATOMIC_ACQUIRE) == t->used_seen) {
-		*(volatile uint16_t *)&vring_used_event(&t->ring) = t->used_seen;
+		__atomic_store_n(t->used_event, t->used_seen, __ATOMIC_RELAXED);
 		__atomic_thread_fence(__ATOMIC_SEQ_CST);
 		if (__atomic_load_n(&t->ring.used->idx, __ATOMIC_ACQUIRE) != t->used_seen)
 			break;
@@ -343,14 +355,32 @@ static void print_row(const struct pattern *p, const char *name, double rate, do
 		       rate / base);
 }
 
+static void compare(const struct pattern *p, struct target *targets, unsigned ntargets,
+		    struct io_uring *ring, char *data, const struct run *run)
+{
+	struct course c = {.p = p, .x = 88172645463325252u, .blocks = run->file_bytes / p->bytes};
+	double bare[ROUNDS_MAX], base;
+
+	for (unsigned r = 0; r < run->rounds; r++) {
+		bare[r] = loop_run(ring, data, &c, run->seconds);
+		for (unsigned t = 0; t < ntargets; t++)
+			targets[t].result[r] = driver_run(&targets[t], &c, run->seconds);
+	}
+	base = median(bare, run->rounds);
+	printf("%s, %s\n", p->name, run->mode);
+	print_row(p, "bare io_uring loop", base, base);
+	for (unsigned t = 0; t < ntargets; t++)
+		print_row(p, targets[t].name, median(targets[t].result, run->rounds), base);
+	fflush(stdout);
+}
+
 int main(int argc, char **argv)
 {
 	static struct target targets[TARGETS_MAX];
-	static double bare[ROUNDS_MAX];
-	unsigned ntargets = 0, rounds;
+	unsigned ntargets = 0;
 	struct io_uring ring;
+	struct run run;
 	struct stat st;
-	double seconds;
 	char *data;
 	int fd;
 
@@ -362,8 +392,9 @@ int main(int argc, char **argv)
 	fd = open(argv[1], O_RDONLY | O_CLOEXEC | (strcmp(argv[2], "direct") == 0 ? O_DIRECT : 0));
 	if (fd < 0 || fstat(fd, &st) < 0)
 		die(argv[1]);
-	seconds = atof(argv[3]);
-	rounds = (unsigned)min_u64((uint64_t)atoi(argv[4]), ROUNDS_MAX);
+	run = (struct run){.mode = argv[2], .seconds = atof(argv[3]),
+			   .rounds = (unsigned)min_u64((uint64_t)atoi(argv[4]), ROUNDS_MAX),
+			   .file_bytes = (uint64_t)st.st_size};
 	data = aligned_alloc(4096, (size_t)DEPTH_MAX * BLOCK_MAX);
 	if (!data)
 		die("memory");
@@ -371,21 +402,7 @@ int main(int argc, char **argv)
 	ring_open(&ring, fd);
 	for (int i = 5; i < argc; i++)
 		target_open(&targets[ntargets++], argv[i]);
-	for (size_t i = 0; i < ARRAY_LEN(patterns); i++) {
-		struct course c = {.p = &patterns[i], .x = 88172645463325252u,
-				   .blocks = (uint64_t)st.st_size / patterns[i].bytes};
-
-		for (unsigned r = 0; r < rounds; r++) {
-			bare[r] = loop_run(&ring, data, &c, seconds);
-			for (unsigned t = 0; t < ntargets; t++)
-				targets[t].result[r] = driver_run(&targets[t], &c, seconds);
-		}
-		printf("%s, %s\n", patterns[i].name, argv[2]);
-		double base = median(bare, rounds);
-		print_row(&patterns[i], "bare io_uring loop", base, base);
-		for (unsigned t = 0; t < ntargets; t++)
-			print_row(&patterns[i], targets[t].name, median(targets[t].result, rounds),
-				  base);
-	}
+	for (size_t i = 0; i < ARRAY_LEN(patterns); i++)
+		compare(&patterns[i], targets, ntargets, &ring, data, &run);
 	return 0;
 }
