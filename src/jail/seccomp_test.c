@@ -246,15 +246,17 @@ static void a_long_filter_loads_too(void **state UNUSED)
 static void the_common_list_makes_nothing(void **state UNUSED)
 {
 	static const char *const never[] = {
-		"open",           "openat",       "openat2", "creat",        "socket",
-		"connect",        "bind",         "execve",  "execveat",     "clone",
-		"clone3",         "fork",         "vfork",   "ptrace",       "kill",
-		"tgkill",         "mount",        "unshare", "setns",        "bpf",
-		"io_uring_setup", "memfd_create", "ioctl",   "mprotect",     "process_vm_writev",
-		"pidfd_getfd",    "userfaultfd",  "prctl",   "rt_sigaction",
+		"open",         "openat",      "openat2",  "creat",
+		"socket",       "connect",     "bind",     "execve",
+		"execveat",     "clone",       "clone3",   "fork",
+		"vfork",        "ptrace",      "kill",     "mount",
+		"unshare",      "setns",       "bpf",      "io_uring_setup",
+		"memfd_create", "ioctl",       "mprotect", "process_vm_writev",
+		"pidfd_getfd",  "userfaultfd", "prctl",    "rt_sigaction",
 	};
 	struct rules *r = rules_new(names_arch_native());
 	const uint64_t executable[6] = {0, 4096, PROT_READ | PROT_EXEC, MAP_SHARED};
+	const uint64_t abort_self[6] = {1, 1, SIGABRT}, kill_self[6] = {1, 1, SIGKILL};
 	const uint64_t private[6] = {0, 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE};
 	struct err e;
 
@@ -265,8 +267,10 @@ static void the_common_list_makes_nothing(void **state UNUSED)
 		assert_int_not_equal(number, NAMES_UNKNOWN);
 		assert_null(rules_find(r, number));
 	}
-	assert_int_equal(rules_outcome(r, SYS_mmap, executable), RULE_KILL);
-	assert_int_equal(rules_outcome(r, SYS_mmap, private), RULE_KILL);
+	assert_int_equal(rules_outcome(r, SYS_mmap, executable), ENOMEM);
+	assert_int_equal(rules_outcome(r, SYS_mmap, private), ENOMEM);
+	assert_int_equal(rules_outcome(r, SYS_tgkill, abort_self), RULE_ALLOW);
+	assert_int_equal(rules_outcome(r, SYS_tgkill, kill_self), RULE_KILL);
 	free(r);
 }
 

@@ -310,6 +310,7 @@ int spawn_start(struct spawner *s, const struct spawn_args *args, struct child *
 	return r < 0 ? err_in(e, "cannot start %s", args->name) : 0;
 }
 
+/* SIGSYS: the child has told why, or was killed before it could. */
 static void end_filtered(struct spawn_end *end, const struct child *c)
 {
 	const char *call;
@@ -317,6 +318,12 @@ static void end_filtered(struct spawn_end *end, const struct child *c)
 
 	if (read(c->report_fd, &number, sizeof(number)) != (ssize_t)sizeof(number))
 		number = -1;
+	if (number == SECCOMP_REPORT_ABORTED) {
+		end->kind = SPAWN_SIGNALLED;
+		end->code = SIGABRT;
+		snprintf(end->text, sizeof(end->text), "aborted: a check of its own failed");
+		return;
+	}
 	call = names_call(names_arch_native(), number);
 	end->kind = SPAWN_FILTERED;
 	end->code = call ? number : -1;

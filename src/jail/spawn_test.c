@@ -6,6 +6,7 @@
 #include "jail/ns.h"
 #include "jail/spawn_run.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
@@ -70,6 +71,7 @@ static void the_end_of_a_child_is_told(void **state UNUSED)
 		{"exit", "exited with code 7"},
 		{"fault", "killed by signal 4 (ILL)"},
 		{"wrong-argument", "exited with code 126"},
+		{"assert", "aborted: a check of its own failed"},
 		{"filtered", "killed by its seccomp filter: system call uname; allow it in "
 			     "src/devices/block.c or with --seccomp-policy-dir DIR"},
 		{"filtered-lie", "killed by its seccomp filter: system call not known; allow it in "
@@ -324,24 +326,43 @@ static int child_clean(void)
 	return 0;
 }
 
-static int child_filtered(bool lies)
+static int child_jailed(void)
 {
 	const struct jail_config config = {
 		.name = "block0",
 		.ns = &jail_ns_spawned,
 		.report_fd = SPAWN_FD_REPORT,
 	};
-	const int32_t lie = 123456;
 	struct err e;
 
-	if (jail_enter(&config, &e) < 0) {
-		fprintf(stderr, "%s\n", e.text);
+	if (jail_enter(&config, &e) == 0)
+		return 0;
+	fprintf(stderr, "%s\n", e.text);
+	return 1;
+}
+
+static int child_filtered(bool lies)
+{
+	const int32_t lie = 123456;
+
+	if (child_jailed() != 0)
 		return 1;
-	}
 	if (lies && write(SPAWN_FD_REPORT, &lie, sizeof(lie)) < 0)
 		return 2;
 	syscall(SYS_uname, NULL);
 	return 3;
+}
+
+/* The words of assert() itself are not part of the test's output. */
+static int child_assert(void)
+{
+	static volatile bool holds;
+
+	close(STDERR_FILENO);
+	if (child_jailed() != 0)
+		return 1;
+	assert(holds);
+	return 2;
 }
 
 static int child_main(const char *mode)
@@ -356,6 +377,8 @@ static int child_main(const char *mode)
 		return child_filtered(false);
 	if (strcmp(mode, "filtered-lie") == 0)
 		return child_filtered(true);
+	if (strcmp(mode, "assert") == 0)
+		return child_assert();
 	if (strcmp(mode, "fault") == 0)
 		__builtin_trap();
 	while (strcmp(mode, "wait") == 0)
