@@ -23,6 +23,7 @@ void fake_device_init(struct fake_device *d)
 			VU_BIT(VU_PROTOCOL_F_BACKEND_REQ) | VU_BIT(VU_PROTOCOL_F_CONFIG) |
 			VU_BIT(VU_PROTOCOL_F_INFLIGHT_SHMFD) | VU_BIT(VU_PROTOCOL_F_STATUS),
 		.nqueues = FAKE_QUEUES,
+		.config_known = FAKE_CONFIG_BYTES,
 		.inflight_fd = -1,
 		.channel = -1,
 		.sock = -1,
@@ -157,6 +158,10 @@ static void compose(struct fake_device *d, const struct vu_msg *m, struct vu_msg
 		vring_of(d, index)->enabled = false;
 		break;
 	case VU_GET_CONFIG:
+		if (le32_get(m->p.config.size) > d->config_known) {
+			reply->size = 0;
+			break;
+		}
 		reply->size = m->size;
 		reply->p.config = m->p.config;
 		memcpy(reply->p.config.data, d->config, FAKE_CONFIG_BYTES);

@@ -3,8 +3,8 @@
  * fake_device.h - a vhost-user back end in a thread, for tests
  *
  * It does nothing but answer, and write down what it was told; the faults tell it to misbehave.
- * With VU_PROTOCOL_F_REPLY_ACK the front end's calls return after the device has heard them, so what
- * is written down may be looked at then; without, fake_device_stop() comes first.
+ * With VU_PROTOCOL_F_REPLY_ACK the front end's calls return after the device has heard them, so
+ * what is written down may be looked at then; without, fake_device_stop() comes first.
  */
 #pragma once
 
@@ -38,6 +38,7 @@ struct fake_device {
 	uint8_t config[FAKE_CONFIG_BYTES];
 	struct fake_faults faults;
 	bool log_is_a_pipe;
+	uint32_t config_known; /* longer reads of the configuration are refused */
 
 	/* What happened. */
 	unsigned count[VU_REQUEST_END];

@@ -369,6 +369,7 @@ static void reset(struct frontend *f)
 	memset(f->is_written, 0, sizeof(f->is_written));
 	f->driver_features = 0;
 	f->status = 0;
+	f->paused = false;
 	f->config_stale = true;
 	fd_drain(f->error_fd);
 	f->session++;
@@ -404,6 +405,25 @@ void frontend_status_set(struct frontend *f, uint8_t status)
 		f->status |= added;
 		if (added & VIRTIO_CONFIG_S_DRIVER_OK)
 			device_start(f);
+	}
+	pthread_mutex_unlock(&f->lock);
+}
+
+void frontend_pause(struct frontend *f)
+{
+	pthread_mutex_lock(&f->lock);
+	f->paused = f->status & VIRTIO_CONFIG_S_DRIVER_OK;
+	if (f->paused)
+		device_pause(f);
+	pthread_mutex_unlock(&f->lock);
+}
+
+void frontend_resume(struct frontend *f)
+{
+	pthread_mutex_lock(&f->lock);
+	if (f->paused) {
+		f->paused = false;
+		device_resume(f);
 	}
 	pthread_mutex_unlock(&f->lock);
 }

@@ -69,9 +69,11 @@ struct frontend_args {
 
 struct frontend_queue {
 	uint16_t size;
-	bool enabled; /* by the driver */
-	bool live;    /* the device has it */
-	bool begun;   /* a device has had it since it was enabled: its ring says where to go on */
+	bool enabled;  /* by the driver */
+	bool live;     /* the device has it */
+	bool has_base; /* the device before has said where to go on: at base */
+	uint32_t base;
+	bool begun; /* a device has had it since it was enabled: its ring says where to go on */
 	gpa desc, driver, device;
 	int kick_fd, call_fd; /* eventfds, the same from init to fini */
 };
@@ -111,10 +113,12 @@ struct frontend {
 	pthread_mutex_t lock; /* of everything below, and of queues but for the eventfds */
 	pthread_cond_t linked;
 	struct link link;
-	const char *why;  /* the link was cut, or NULL */
-	int channel_peer; /* the device's end of the channel, until it is sent */
-	bool known;       /* a device has answered once: what follows is right */
-	bool given_up;    /* and none will any more */
+	const char *why;       /* the link was cut, or NULL */
+	int channel_peer;      /* the device's end of the channel, until it is sent */
+	bool known;            /* a device has answered once: what follows is right */
+	uint32_t config_known; /* bytes of the configuration that the device has */
+	bool paused;           /* the driver is ready, but the device must not touch memory */
+	bool given_up;         /* and none will any more */
 	unsigned nqueues;
 	uint64_t backend_features; /* as the device offers them */
 	uint64_t features;         /* as the driver sees them */
@@ -169,6 +173,13 @@ void frontend_driver_features_set(struct frontend *f, uint32_t word, uint32_t va
 /* Section 2.1; writing 0 resets. */
 uint8_t frontend_status(struct frontend *f);
 void frontend_status_set(struct frontend *f, uint8_t status);
+
+/*
+ * While the driver is ready: stops the device's access to memory, and lets it go on.  A reset ends
+ * the pause, too.
+ */
+void frontend_pause(struct frontend *f);
+void frontend_resume(struct frontend *f);
 
 unsigned frontend_nqueues(struct frontend *f);
 uint16_t frontend_queue_size_max(struct frontend *f, unsigned q);

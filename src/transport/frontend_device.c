@@ -129,10 +129,9 @@ static int hand_over_channel(struct frontend *f)
 }
 
 /* The configuration as the device has it now; a change becomes visible as a new generation. */
-static int fetch_config(struct frontend *f)
+static int fetch_config(struct frontend *f, uint32_t size)
 {
 	uint8_t now[FRONTEND_CONFIG_MAX];
-	uint32_t size = (uint32_t)f->args.config_size;
 	int r;
 
 	if (size == 0 || !link_has(&f->link, VU_PROTOCOL_F_CONFIG))
@@ -143,6 +142,26 @@ static int fetch_config(struct frontend *f)
 	memcpy(f->config, now, size);
 	f->generation++;
 	return 0;
+}
+
+/* Foreign devices may know less of the configuration than we, and refuse to be asked for more. */
+static int find_config(struct frontend *f)
+{
+	uint32_t size = (uint32_t)f->args.config_size, refused = size + 1, granted = 0;
+	int r = fetch_config(f, size);
+
+	while (r == 0 || r == -EREMOTEIO) {
+		if (r == 0)
+			granted = size;
+		else
+			refused = size;
+		if (refused - granted <= 1)
+			break;
+		size = granted + (refused - granted) / 2;
+		r = fetch_config(f, size);
+	}
+	f->config_known = granted;
+	return r == -EREMOTEIO ? 0 : r;
 }
 
 /* Writes to the configuration that the device before this one knew of. */
@@ -173,6 +192,8 @@ static int settle_features(struct frontend *f)
 	if (f->known)
 		return (f->driver_features & ~offered & ~ours) ? -ENOTSUP : 0;
 	offered &= ~reserved_bits | reserved_known;
+	if (!link_has(&f->link, VU_PROTOCOL_F_INFLIGHT_SHMFD))
+		offered &= ~VIRTIO_BIT(VIRTIO_F_RING_PACKED); /* see ring_base() */
 	f->features = (offered & ~f->args.features_hidden) | ours;
 	return 0;
 }
@@ -190,9 +211,9 @@ static int shake_hands(struct frontend *f)
 	vu_msg_fini(&reply);
 
 	link_begin(&f->link, (unsigned)min_u64(HANDSHAKE_LIMIT_MS, f->args.limit_ms));
-	r = settle_features(f);
+	r = negotiate_protocol(f);
 	if (r == 0)
-		r = negotiate_protocol(f);
+		r = settle_features(f);
 	if (r == 0)
 		r = link_set(&f->link, VU_SET_OWNER);
 	if (r == 0)
@@ -202,19 +223,8 @@ static int shake_hands(struct frontend *f)
 	if (r == 0)
 		r = replay_config(f);
 	if (r == 0)
-		r = fetch_config(f);
+		r = find_config(f);
 	return r;
-}
-
-/* Requests may have been made, and interrupts lost, while there was no device. */
-static void wake_both_sides(struct frontend *f)
-{
-	for (unsigned q = 0; q < f->nqueues; q++) {
-		if (!f->queues[q].live)
-			continue;
-		fd_signal(f->queues[q].kick_fd);
-		fd_signal(f->queues[q].call_fd);
-	}
 }
 
 void device_shake_hands(struct frontend *f)
@@ -231,10 +241,8 @@ void device_shake_hands(struct frontend *f)
 	f->known = true;
 	f->state = FRONTEND_LINKED;
 	pthread_cond_broadcast(&f->linked);
-	if (f->status & VIRTIO_CONFIG_S_DRIVER_OK) {
-		device_start(f);
-		wake_both_sides(f);
-	}
+	if (f->status & VIRTIO_CONFIG_S_DRIVER_OK)
+		device_resume(f);
 }
 
 bool device_known(struct frontend *f)
@@ -346,12 +354,14 @@ static bool rings_are_sound(const struct frontend *f, const struct frontend_queu
 /*
  * Where a device goes on.  A ring that another device had: after the last buffer it gave back,
  * which the ring itself says; the log has what is missing in between.  A packed ring does not say
- * it, but its log does.
+ * it, but its log does, so there are none without.
  */
 static uint32_t ring_base(const struct frontend *f, const struct frontend_queue *q)
 {
 	le16 used_index;
 
+	if (q->has_base)
+		return q->base;
 	if (f->driver_features & VIRTIO_BIT(VIRTIO_F_RING_PACKED))
 		return 0x80008000;
 	if (!q->begun || !gmem_read(f->args.gmem, q->device + 2, &used_index, sizeof(used_index)))
@@ -385,12 +395,14 @@ static int queue_start(struct frontend *f, unsigned i)
 		r = link_set_vring_fd(l, VU_SET_VRING_CALL, i, q->call_fd);
 	if (r == 0)
 		r = link_set_vring_fd(l, VU_SET_VRING_ERR, i, f->error_fd);
-	if (r == 0)
-		r = link_set_vring_fd(l, VU_SET_VRING_KICK, i, q->kick_fd);
+	if (r < 0)
+		return r;
+	q->live = true; /* with the next message it may begin */
+	q->begun = true;
+	q->has_base = false;
+	r = link_set_vring_fd(l, VU_SET_VRING_KICK, i, q->kick_fd);
 	if (r == 0 && (f->backend_features & VU_BIT(VU_F_PROTOCOL_FEATURES)))
 		r = link_set_state(l, VU_SET_VRING_ENABLE, i, 1);
-	q->live = q->live || r != -EREMOTEIO; /* in doubt it has it, and must let go of it */
-	q->begun = true;
 	return r;
 }
 
@@ -405,7 +417,7 @@ static void settle(struct frontend *f, int r)
 
 void device_queue_start(struct frontend *f, unsigned q)
 {
-	if (f->state != FRONTEND_LINKED || f->queues[q].live)
+	if (f->state != FRONTEND_LINKED || f->paused || f->queues[q].live)
 		return;
 	if (!rings_are_sound(f, &f->queues[q])) {
 		log_limited(&f->log, "%s: queue %u: rings are not in memory", f->args.name, q);
@@ -421,7 +433,7 @@ void device_start(struct frontend *f)
 	uint64_t features = f->driver_features & f->backend_features;
 	int r;
 
-	if (f->state != FRONTEND_LINKED)
+	if (f->state != FRONTEND_LINKED || f->paused)
 		return;
 	link_begin(&f->link, f->args.limit_ms);
 	features |= f->backend_features & VU_BIT(VU_F_PROTOCOL_FEATURES);
@@ -438,26 +450,56 @@ void device_start(struct frontend *f)
 		settle(f, link_set_u64(&f->link, VU_SET_STATUS, f->status));
 }
 
-void device_queue_stop(struct frontend *f, unsigned q)
+/* Requests may have been made, and interrupts lost, while there was no device. */
+static void wake_both_sides(struct frontend *f)
 {
+	for (unsigned q = 0; q < f->nqueues; q++) {
+		if (!f->queues[q].live)
+			continue;
+		fd_signal(f->queues[q].kick_fd);
+		fd_signal(f->queues[q].call_fd);
+	}
+}
+
+void device_resume(struct frontend *f)
+{
+	device_start(f);
+	wake_both_sides(f);
+}
+
+/* Returns when the device has let go of it. */
+static void queue_take_back(struct frontend *f, unsigned i)
+{
+	struct frontend_queue *q = &f->queues[i];
 	int r;
 
-	if (!f->queues[q].live)
+	if (!q->live)
 		return;
 	link_begin(&f->link, f->args.limit_ms);
-	r = link_stop_vring(&f->link, q);
+	r = link_stop_vring(&f->link, i, &q->base);
 	if (r < 0)
 		device_cut(f, r);
-	f->queues[q].live = false;
+	q->live = false;
+	q->has_base = r == 0;
+}
+
+void device_queue_stop(struct frontend *f, unsigned q)
+{
+	queue_take_back(f, q);
 	log_clear(f, q);
+}
+
+void device_pause(struct frontend *f)
+{
+	for (unsigned q = 0; q < f->nqueues; q++)
+		queue_take_back(f, q);
 }
 
 void device_stop(struct frontend *f)
 {
 	int r = 0;
 
-	for (unsigned q = 0; q < f->nqueues; q++)
-		device_queue_stop(f, q);
+	device_pause(f);
 	fd_close(&f->inflight_fd);
 	if (f->state != FRONTEND_LINKED)
 		return;
@@ -492,7 +534,7 @@ void device_config_refresh(struct frontend *f)
 	if (f->state != FRONTEND_LINKED || !atomic_exchange(&f->config_stale, false))
 		return;
 	link_begin(&f->link, f->args.limit_ms);
-	r = fetch_config(f);
+	r = fetch_config(f, f->config_known);
 	if (r == 0)
 		r = fetch_status(f);
 	if (r < 0 && r != -EREMOTEIO)

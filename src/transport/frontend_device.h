@@ -21,6 +21,10 @@ void device_start(struct frontend *f);
 /* Takes everything back, and resets the device. */
 void device_stop(struct frontend *f);
 
+/* Takes the queues back, and has a device, this or another, go on where they were. */
+void device_pause(struct frontend *f);
+void device_resume(struct frontend *f);
+
 /* One queue, while the driver is ready. */
 void device_queue_start(struct frontend *f, unsigned q);
 void device_queue_stop(struct frontend *f, unsigned q);

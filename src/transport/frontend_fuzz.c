@@ -3,8 +3,8 @@
  * frontend_fuzz.c - answers of a hostile device
  *
  * The input is what the device will have sent: pieces of { kind, length, bytes }.  A piece goes to
- * the main socket or to the channel, as a message whose header is made up around it, or raw, with or
- * without a descriptor.  Then a driver starts, writes, resets; every wait ends with the input.
+ * the main socket or to the channel, as a message whose header is made up around it, or raw, with
+ * or without a descriptor.  Then a driver starts, writes, resets; every wait ends with the input.
  */
 #include "base/fd.h"
 #include "base/log.h"
@@ -25,8 +25,8 @@ enum {
 	KIND_CHANNEL = 0x40,
 	KIND_MEMFD = 0x20,
 	KIND_EVENTFD = 0x10,
-	READY = VIRTIO_CONFIG_S_ACKNOWLEDGE | VIRTIO_CONFIG_S_DRIVER |
-		VIRTIO_CONFIG_S_FEATURES_OK | VIRTIO_CONFIG_S_DRIVER_OK,
+	READY = VIRTIO_CONFIG_S_ACKNOWLEDGE | VIRTIO_CONFIG_S_DRIVER | VIRTIO_CONFIG_S_FEATURES_OK |
+		VIRTIO_CONFIG_S_DRIVER_OK,
 };
 
 static uint8_t memory[1 << 20] __attribute__((aligned(4096)));

@@ -105,13 +105,14 @@ int link_set_vring_fd(struct link *l, uint32_t request, unsigned index, int fd)
 	return outcome();
 }
 
-int link_stop_vring(struct link *l, unsigned index)
+int link_stop_vring(struct link *l, unsigned index, uint32_t *ret_base)
 {
 	int r = outcome();
 
 	(void)l;
 	if (r == 0)
 		fuzz_link_rings &= ~(1u << index);
+	*ret_base = 7;
 	return r;
 }
 

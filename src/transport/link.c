@@ -148,16 +148,18 @@ int link_set_vring_fd(struct link *l, uint32_t request, unsigned index, int fd)
 					     .nfds = 1});
 }
 
-int link_stop_vring(struct link *l, unsigned index)
+int link_stop_vring(struct link *l, unsigned index, uint32_t *ret_base)
 {
 	struct vu_msg m = state_msg(VU_GET_VRING_BASE, index, 0), reply;
 	int r = link_ask(l, &m, &reply);
 
 	if (r < 0)
 		return r;
-	r = le32_get(reply.p.state.index) == index ? 0 : -EPROTO;
 	vu_msg_fini(&reply);
-	return r;
+	if (le32_get(reply.p.state.index) != index)
+		return -EPROTO;
+	*ret_base = le32_get(reply.p.state.num);
+	return 0;
 }
 
 int link_set_memory(struct link *l, const struct gmem *m)

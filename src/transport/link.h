@@ -50,8 +50,8 @@ int link_set_u64(struct link *l, uint32_t request, uint64_t value) MUST_CHECK;
 int link_set_state(struct link *l, uint32_t request, unsigned index, uint32_t num) MUST_CHECK;
 int link_set_vring_fd(struct link *l, uint32_t request, unsigned index, int fd) MUST_CHECK;
 
-/* Stops a ring; returns when the peer no longer touches it. */
-int link_stop_vring(struct link *l, unsigned index) MUST_CHECK;
+/* Stops a ring; returns when the peer no longer touches it, and where it would have gone on. */
+int link_stop_vring(struct link *l, unsigned index, uint32_t *ret_base) MUST_CHECK;
 
 /*
  * Gives the peer guest memory.  User addresses, which the protocol has for rings, are guest

@@ -151,8 +151,7 @@ static void check(const struct frontend_queue *before)
 			assert(q->size == before[i].size && q->desc == before[i].desc &&
 			       q->driver == before[i].driver && q->device == before[i].device);
 	}
-	assert(!(f->status & VIRTIO_CONFIG_S_DRIVER_OK) ||
-	       !(f->driver_features & ~f->features));
+	assert(!(f->status & VIRTIO_CONFIG_S_DRIVER_OK) || !(f->driver_features & ~f->features));
 }
 
 void script_run(const uint8_t *data, size_t n, void (*access)(const struct step *s))

@@ -592,6 +592,25 @@ static void config_read(struct pci_dev *d, unsigned at, unsigned size)
 		pci_config_set(d, data, n, (uint32_t)bar_read(d, BAR, offset, n));
 }
 
+/*
+ * A driver that takes away the right to be bus master, as before a kexec, wants no more access to
+ * memory.  Only that is heeded: many a simple driver never gives the right in the first place.
+ */
+static void master_follow(struct virtio_pci *v)
+{
+	bool is_master = pci_config_get(&v->dev, PCI_COMMAND, 2) & PCI_COMMAND_MASTER;
+	bool was_master;
+
+	pthread_mutex_lock(&v->lock);
+	was_master = v->is_master;
+	v->is_master = is_master;
+	pthread_mutex_unlock(&v->lock);
+	if (was_master && !is_master)
+		frontend_pause(v->frontend);
+	if (is_master && !was_master)
+		frontend_resume(v->frontend);
+}
+
 static void config_written(struct pci_dev *d, unsigned at, unsigned size)
 {
 	struct virtio_pci *v = of_dev(d);
@@ -600,6 +619,8 @@ static void config_written(struct pci_dev *d, unsigned at, unsigned size)
 
 	if (touches_window(v, at, size) && window(v, &offset, &n))
 		bar_write(d, BAR, offset, n, pci_config_get(d, data, n));
+	if (at <= PCI_COMMAND && at + size > PCI_COMMAND)
+		master_follow(v);
 	pthread_mutex_lock(&v->lock);
 	msix_config_written(&v->msix);
 	ways_follow(v);

@@ -55,6 +55,7 @@ struct virtio_pci {
 	uint16_t config_vector, queue_select;
 	uint32_t device_feature_select, driver_feature_select;
 	uint8_t isr;
+	bool is_master; /* bit of the command register, as last seen */
 
 	pthread_mutex_t door_lock;
 	uint64_t door_base; /* of the notification structure; 0: not mapped */

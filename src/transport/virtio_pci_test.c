@@ -291,16 +291,15 @@ static void odd_sized_register_accesses_are_defined(void **state)
 {
 	(void)state;
 	out(COMMON + VIRTIO_PCI_COMMON_STATUS, 1, STATUS_DRIVER);
-	out(COMMON + VIRTIO_PCI_COMMON_STATUS, 2, 0);	 /* too wide */
-	out(COMMON + VIRTIO_PCI_COMMON_DFSELECT, 2, 1);	 /* too narrow */
-	out(COMMON + VIRTIO_PCI_COMMON_GFSELECT, 8, 1);	 /* not a 64-bit field */
+	out(COMMON + VIRTIO_PCI_COMMON_STATUS, 2, 0);   /* too wide */
+	out(COMMON + VIRTIO_PCI_COMMON_DFSELECT, 2, 1); /* too narrow */
+	out(COMMON + VIRTIO_PCI_COMMON_GFSELECT, 8, 1); /* not a 64-bit field */
 	out(COMMON + VIRTIO_PCI_COMMON_Q_SELECT + 1, 1, 1);
 	assert_int_equal(in(COMMON + VIRTIO_PCI_COMMON_STATUS, 1), STATUS_DRIVER);
 	assert_int_equal(in(COMMON + VIRTIO_PCI_COMMON_DFSELECT, 4), 0);
 	assert_int_equal(in(COMMON + VIRTIO_PCI_COMMON_Q_SELECT, 2), 0);
 	assert_int_equal(in(COMMON + VIRTIO_PCI_COMMON_NUMQ, 4),
-			 QUEUES | STATUS_DRIVER << 16 |
-				 (uint32_t)frontend_generation(&f) << 24);
+			 QUEUES | STATUS_DRIVER << 16 | (uint32_t)frontend_generation(&f) << 24);
 	assert_int_equal(in(COMMON + VIRTIO_PCI_COMMON_Q_SIZE + 1, 1), 0);
 	assert_int_equal(in(COMMON + 0x3a, 8), 0); /* behind the end */
 	assert_int_equal(in(COMMON + 0xffc, 4), 0);
@@ -535,6 +534,25 @@ static void queue_reset_has_to_be_agreed(void **state)
 	assert_int_equal(in(COMMON + VIRTIO_PCI_COMMON_Q_ENABLE, 2), 1);
 }
 
+static void a_device_that_is_no_bus_master_any_more_stops(void **state)
+{
+	(void)state;
+	config_out(PCI_COMMAND, 2, PCI_COMMAND_MEMORY | PCI_COMMAND_MASTER);
+	start_with_msix();
+	config_out(PCI_COMMAND, 2, PCI_COMMAND_MEMORY);
+	assert_false(device.vrings[0].enabled || device.vrings[1].enabled);
+	config_out(PCI_COMMAND, 2, PCI_COMMAND_MEMORY | PCI_COMMAND_MASTER);
+	assert_true(device.vrings[0].enabled && device.vrings[1].enabled);
+}
+
+static void a_driver_need_not_make_it_bus_master(void **state)
+{
+	(void)state;
+	config_out(PCI_COMMAND, 2, PCI_COMMAND_MEMORY);
+	start_with_msix();
+	assert_true(device.vrings[0].enabled);
+}
+
 /* ---- the access capability ---- */
 
 static void aim(unsigned bar, uint32_t offset, uint32_t size)
@@ -565,9 +583,8 @@ static void the_access_window_cannot_leave_the_bar(void **state)
 	const struct {
 		unsigned bar;
 		uint32_t offset, size;
-	} aims[] = {{1, 0, 4}, {0, 0x8000, 4}, {0, 0x7ffe, 4}, {0, UINT32_MAX, 1},
-		    {0, 0, 0}, {0, 0, 3},      {0, 2, 4},      {0, 0, UINT32_MAX},
-		    {0, 0, 8}};
+	} aims[] = {{1, 0, 4}, {0, 0x8000, 4}, {0, 0x7ffe, 4},     {0, UINT32_MAX, 1}, {0, 0, 0},
+		    {0, 0, 3}, {0, 2, 4},      {0, 0, UINT32_MAX}, {0, 0, 8}};
 	unsigned data = v.config_access + sizeof(struct virtio_pci_cap);
 
 	(void)state;
@@ -627,6 +644,8 @@ int main(void)
 		T(reset_lets_the_line_go),
 		T(one_queue_is_reset),
 		T(queue_reset_has_to_be_agreed),
+		T(a_device_that_is_no_bus_master_any_more_stops),
+		T(a_driver_need_not_make_it_bus_master),
 		T(registers_are_reached_through_configuration_space),
 		T(the_access_window_cannot_leave_the_bar),
 		T(interrupts_and_doorbells_outlive_the_device),
