@@ -42,7 +42,9 @@ enum {
 	DISCARD_SECTORS = 1 << 22, /* 2 GiB: one fallocate() */
 	ZERO_SECTORS = 1 << 16,	   /* 32 MiB: may have to be written */
 
-	ROUNDS_MAX = 16, /* times a queue is emptied before others get their turn */
+	/* Started and completed together; the driver refills while the next batch is on. */
+	BATCH = 16,
+	ROUNDS_MAX = 64, /* batches of a queue before others get their turn */
 };
 
 static const char *const block_sizes[] = {"auto", "512", "4096", NULL};
@@ -363,19 +365,21 @@ static void request_start(struct request *r)
 	complete(r, VIRTIO_BLK_S_UNSUPP);
 }
 
-/* Pops and starts what is there; false when the pool is empty before the queue. */
-static bool take_all(struct block *b, struct vq *q)
+/* Pops and starts up to BATCH requests; how many. */
+static unsigned take_batch(struct block *b, struct vq *q)
 {
-	while (b->free) {
+	unsigned n = 0;
+
+	for (; n < BATCH && b->free; n++) {
 		struct request *r = b->free;
 
 		if (!vq_pop(q, &r->chain))
-			return true;
+			break;
 		b->free = r->next;
 		r->queue = q;
 		request_start(r);
 	}
-	return false;
+	return n;
 }
 
 static void notify_pushed(struct block *b)
@@ -388,18 +392,31 @@ static void notify_pushed(struct block *b)
 	}
 }
 
-/* Serves one queue until it is empty, the pool is, or others should have their turn. */
+/*
+ * Serves one queue until it is empty, the pool is, or others should have their turn.  While we look
+ * ourselves the driver need not kick.
+ */
 static void serve_queue(struct block *b, unsigned q)
 {
-	bool is_empty = false;
+	struct vq *queue = &b->device.queues[q];
+	unsigned rounds = ROUNDS_MAX;
 
 	b->starved &= ~(1u << q);
-	for (unsigned round = 0; round < ROUNDS_MAX && !is_empty && b->free; round++) {
-		is_empty = take_all(b, &b->device.queues[q]);
+	vq_polling_set(queue, true);
+	for (bool is_last = false; b->free && rounds > 0; rounds--) {
+		unsigned n = take_batch(b, queue);
+
 		aio_flush(&b->io);
+		notify_pushed(b);
+		if (n == BATCH)
+			continue;
+		if (is_last && n == 0)
+			break;
+		is_last = true;
+		vq_polling_set(queue, false);
 	}
-	notify_pushed(b);
-	if (!is_empty)
+	vq_polling_set(queue, false);
+	if (!b->free || rounds == 0)
 		b->starved |= 1u << q;
 	if (b->starved && b->io.in_flight == 0)
 		fd_signal(b->again.fd);

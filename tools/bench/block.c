@@ -235,6 +235,21 @@ static void build_chains(struct target *t, uint32_t bytes)
 	}
 }
 
+/* Of the kind that guests have, also for the bare loop: small pages cost more than huge ones. */
+static char *memory_new(int *ret_fd)
+{
+	char *memory;
+
+	*ret_fd = memfd_create("bench", MFD_CLOEXEC);
+	if (*ret_fd < 0 || ftruncate(*ret_fd, MEMORY_BYTES) < 0)
+		die("memfd");
+	memory = mmap(NULL, MEMORY_BYTES, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_POPULATE, *ret_fd,
+		      0);
+	if (memory == MAP_FAILED)
+		die("mmap");
+	return memory;
+}
+
 static void target_open(struct target *t, char *argument)
 {
 	char *path = strchr(argument, '=');
@@ -243,13 +258,7 @@ static void target_open(struct target *t, char *argument)
 		die(argument);
 	*path++ = '\0';
 	t->name = argument;
-	t->memfd = memfd_create("bench", MFD_CLOEXEC);
-	if (t->memfd < 0 || ftruncate(t->memfd, MEMORY_BYTES) < 0)
-		die("memfd");
-	t->memory = mmap(NULL, MEMORY_BYTES, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_POPULATE,
-			 t->memfd, 0);
-	if (t->memory == MAP_FAILED)
-		die("mmap");
+	t->memory = memory_new(&t->memfd);
 	t->kick = eventfd(0, EFD_CLOEXEC);
 	t->call = eventfd(0, EFD_CLOEXEC); /* blocking: the driver sleeps in read() */
 	vring_init(&t->ring, QUEUE_SIZE, t->memory + RING_AT, 4096);
@@ -382,7 +391,7 @@ int main(int argc, char **argv)
 	struct run run;
 	struct stat st;
 	char *data;
-	int fd;
+	int fd, memfd;
 
 	if (argc < 5 || argc > 5 + TARGETS_MAX) {
 		fprintf(stderr, "usage: %s FILE direct|cached SECONDS ROUNDS [NAME=SOCKET...]\n",
@@ -395,10 +404,7 @@ int main(int argc, char **argv)
 	run = (struct run){.mode = argv[2], .seconds = atof(argv[3]),
 			   .rounds = (unsigned)min_u64((uint64_t)atoi(argv[4]), ROUNDS_MAX),
 			   .file_bytes = (uint64_t)st.st_size};
-	data = aligned_alloc(4096, (size_t)DEPTH_MAX * BLOCK_MAX);
-	if (!data)
-		die("memory");
-	memset(data, 1, (size_t)DEPTH_MAX * BLOCK_MAX);
+	data = memory_new(&memfd);
 	ring_open(&ring, fd);
 	for (int i = 5; i < argc; i++)
 		target_open(&targets[ntargets++], argv[i]);
