@@ -12,12 +12,12 @@ TEST = re.compile(r'_(test|fuzz)\.[ch]$')
 
 
 def tables(text):
-    """The rows of each table in the text, cells stripped, heads and rulers left out."""
-    found = []
+    """{first word of its head: rows}, for each table; cells stripped, heads and rulers left out."""
+    found = {}
     for block in re.findall(r'(?:^\|.*\n)+', text, re.M):
         rows = [[cell.strip() for cell in line.strip('|').split('|')]
                 for line in block.splitlines()]
-        found.append(rows[2:])
+        found[rows[0][0]] = rows[2:]
     return found
 
 
@@ -76,8 +76,8 @@ def word_faults(name, text, rows):
 
 def main():
     """Prints what is wrong, a line each; returns how many."""
-    layer_rows, word_rows = tables((TOP / 'docs/architecture.md').read_text(encoding='utf-8'))[:2]
-    layers = read_layers(layer_rows)
+    found = tables((TOP / 'docs/architecture.md').read_text(encoding='utf-8'))
+    layers = read_layers(found['folder'])
     faults = []
     for path in sorted(SOURCE.rglob('*.[ch]')):
         name, text = str(path.relative_to(SOURCE)), path.read_text(encoding='utf-8')
@@ -86,7 +86,7 @@ def main():
             continue
         faults += [f'src/{name}: {fault}' for fault in include_faults(name, text, layers)]
         faults += [f'src/{name}:{line}: {fault}' for line, fault in
-                   word_faults(name, text, word_rows)]
+                   word_faults(name, text, found['word'])]
     print('\n'.join(faults) or 'layers: every include and word is where it belongs')
     return bool(faults)
 

@@ -38,7 +38,7 @@ struct jail_config {
 	int report_fd;            /* SPAWN_FD_REPORT, or -1: a refused call is told on stderr */
 	unsigned max_fds;         /* highest fd + 1 the process may get; 0: JAIL_MAX_FDS */
 	bool writes_files;        /* files may grow beyond JAIL_FILE_MAX bytes */
-	bool kernel_threads;      /* io_uring: the kernel makes threads of the process, at any time */
+	bool kernel_threads;      /* io_uring: the kernel makes threads of the process */
 	bool keep_network;        /* stays in the network namespace it is in */
 	bool keep_root;           /* stays in the mount namespace it is in */
 

@@ -150,7 +150,7 @@ static NORETURN void server_run(const struct respawn *r, const struct spawner *s
 	struct server s = {.main = r, .spawner = *spawner, .sock = sock};
 
 	prctl(PR_SET_NAME, "crosvm-respawn", 0, 0, 0);
-	setpgid(0, 0); /* what the terminal sends is for main, at whose end this one has work to do */
+	setpgid(0, 0); /* what the terminal sends is for main; this one still has work at main's end */
 	s.spawner.clone_flags = CLONE_PARENT;
 	s.last = malloc(r->count * sizeof(s.last[0]));
 	if (!s.last)

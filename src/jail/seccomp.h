@@ -79,8 +79,8 @@ struct filter *seccomp_prepare(const struct call *calls, struct err *e) MUST_CHE
 
 /*
  * Adds the filter to the calling thread, on top of those that are there; a call must pass them all.
- * For vCPU threads, after jail_enter() put the process's filter in place.  no_new_privs must be set.
- * The filter may be loaded by any number of threads.  0 or -errno.
+ * For vCPU threads, after jail_enter() put the process's filter in place.  no_new_privs must be
+ * set.  The filter may be loaded by any number of threads.  0 or -errno.
  */
 int seccomp_thread_load(const struct filter *f, struct err *e) MUST_CHECK;
 
