@@ -188,6 +188,32 @@ static void file_is_loaded_across_regions(void **state)
 	assert_int_equal(gmem_load(&m, 0x1000, 1, -1, 0), -EBADF);
 }
 
+/* What can be sent, and what must be read, such as a file of /proc. */
+static void file_is_loaded_into_mapped_memory(void **state)
+{
+	struct gmem mapped;
+	struct err e;
+	auto_fd from = memfd_create("from", MFD_CLOEXEC);
+	auto_fd proc = open("/proc/self/cmdline", O_RDONLY | O_CLOEXEC);
+	int fd = memfd_new("test", 4 * PAGE, false, &e);
+	char text[8] = "";
+
+	(void)state;
+	gmem_init(&mapped);
+	assert_int_equal(gmem_map_take(&mapped, 0x1000, 2 * PAGE, fd, PAGE), 0);
+	assert_int_equal(fd_write_all(from, "xxhallo", 7), 0);
+
+	assert_int_equal(gmem_load(&mapped, 0x1ffd, 5, from, 2), 0);
+	assert_true(gmem_read(&mapped, 0x1ffc, text, 7));
+	assert_memory_equal(text, "\0hallo\0", 7);
+	assert_int_equal(gmem_load(&mapped, 0x1000, 8, from, 0), -ENODATA);
+	assert_int_equal(gmem_load(&mapped, 0x1000, 1, -1, 0), -EBADF);
+	assert_int_equal(gmem_load(&mapped, 0x1000, 2, proc, 0), 0);
+	assert_true(gmem_read(&mapped, 0x1000, text, 2));
+	assert_int_not_equal(text[0], 0);
+	gmem_fini(&mapped);
+}
+
 static void mapped_memory_is_that_of_the_file(void **state)
 {
 	struct gmem mapped;
@@ -237,6 +263,7 @@ int main(void)
 		TEST(pointer_needs_one_region_and_alignment),
 		TEST(pointer_is_aligned_on_the_host_too),
 		TEST(file_is_loaded_across_regions),
+		TEST(file_is_loaded_into_mapped_memory),
 		TEST(mapped_memory_is_that_of_the_file),
 		TEST(mapping_that_fails_leaves_the_descriptor),
 	};
