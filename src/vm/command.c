@@ -53,47 +53,53 @@ static void keep(char *field, const char *value)
 			*field = '?';
 }
 
-/* path is "devices.3.name": the field of the device, or NULL. */
-static char *device_field(struct shown *s, const char *path)
+/* path is "devices.3.name". */
+static void keep_device(struct shown *s, const char *path, const char *value)
 {
 	char *end;
 	unsigned long n = strtoul(path + strlen("devices."), &end, 10);
-	struct shown_device *d = &s->devices[n < CONTROL_DEVICES_MAX ? n : 0];
+	struct shown_device *d;
 
-	if (n >= CONTROL_DEVICES_MAX || *end != '.')
-		return NULL;
+	if (n >= CONTROL_DEVICES_MAX)
+		return;
 	if (n >= s->ndevices)
 		s->ndevices = (unsigned)n + 1;
+	d = &s->devices[n];
 	if (strcmp(end, ".name") == 0)
-		return d->name;
-	if (strcmp(end, ".type") == 0)
-		return d->type;
-	if (strcmp(end, ".state") == 0)
-		return d->state;
-	if (strcmp(end, ".pid") == 0)
-		return d->pid;
-	return strcmp(end, ".restarts") == 0 ? d->restarts : NULL;
+		keep(d->name, value);
+	else if (strcmp(end, ".type") == 0)
+		keep(d->type, value);
+	else if (strcmp(end, ".state") == 0)
+		keep(d->state, value);
+	else if (strcmp(end, ".pid") == 0)
+		keep(d->pid, value);
+	else if (strcmp(end, ".restarts") == 0)
+		keep(d->restarts, value);
+}
+
+static uint64_t number_of(const char *value)
+{
+	uint64_t n;
+
+	return opt_number(value, &n) == 0 ? n : 0;
 }
 
 static void take_status(void *context, const char *path, const char *value)
 {
 	struct shown *s = context;
-	char *field = NULL;
 
 	if (strcmp(path, "state") == 0)
-		field = s->state;
+		keep(s->state, value);
 	else if (strcmp(path, "pid") == 0)
-		field = s->pid;
-	else if (strncmp(path, "devices.", 8) == 0)
-		field = device_field(s, path);
-	if (field)
-		keep(field, value);
-	if (strcmp(path, "uptime_ms") == 0 && opt_number(value, &s->uptime_ms) < 0)
-		s->uptime_ms = 0;
-	if (strcmp(path, "mem_bytes") == 0 && opt_number(value, &s->mem_bytes) < 0)
-		s->mem_bytes = 0;
-	if (strncmp(path, "vcpus.", 6) == 0 && strstr(path, ".exits"))
+		keep(s->pid, value);
+	else if (strcmp(path, "uptime_ms") == 0)
+		s->uptime_ms = number_of(value);
+	else if (strcmp(path, "mem_bytes") == 0)
+		s->mem_bytes = number_of(value);
+	else if (strncmp(path, "vcpus.", 6) == 0 && strstr(path, ".exits"))
 		s->nvcpus++;
+	else if (strncmp(path, "devices.", 8) == 0)
+		keep_device(s, path, value);
 }
 
 static void show_status(const char *socket, const char *reply)
