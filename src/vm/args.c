@@ -89,7 +89,17 @@ static enum args_kind unknown_name(const struct args *a, const char *name, size_
 	return ARGS_WRONG;
 }
 
-/* Whether word begins with "key=" of the table, or is a flag of it up to its end or a comma. */
+/* Whether the first n bytes of word are a choice of the row that needs no key. */
+static bool is_first_choice(const struct opt *keys, const char *word, size_t n)
+{
+	for (; keys->kind != OPT_KIND_END; keys++)
+		for (int i = 0; keys->first && keys->choices && keys->choices[i]; i++)
+			if (strlen(keys->choices[i]) == n && memcmp(keys->choices[i], word, n) == 0)
+				return true;
+	return false;
+}
+
+/* Whether word begins with "key=" of the table, or with a flag or a choice up to a comma. */
 static bool is_option_text(const struct opt *keys, const char *word)
 {
 	size_t n = strcspn(word, "=,");
@@ -101,6 +111,8 @@ static bool is_option_text(const struct opt *keys, const char *word)
 	memcpy(key, word, n);
 	key[n] = '\0';
 	row = opt_find(keys, key);
+	if (word[n] != '=' && is_first_choice(keys, word, n))
+		return true;
 	return row && (word[n] == '=' || row->kind == OPT_KIND_FLAG);
 }
 

@@ -19,7 +19,7 @@ struct arg {
 
 	/*
 	 * Not NULL: the value may be left out.  The next word is the value only if it begins with
-	 * a key of this table; --name=value always works.
+	 * a key of this table, or a choice that needs no key; --name=value always works.
 	 */
 	const struct opt *keys;
 	const char *help;

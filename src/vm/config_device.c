@@ -260,7 +260,7 @@ bool config_device_is_optional(const struct device_type *type)
 	const struct opt *row = type->opts;
 
 	for (; row && row->kind != OPT_KIND_END; row++)
-		if (row->first)
+		if (row->first && row->kind == OPT_KIND_TEXT)
 			return false;
 	return true;
 }

@@ -39,7 +39,7 @@ int config_disk_add(struct config *c, const char *path, bool is_writable, bool i
 int config_vhost_user_add(struct config *c, const char *text, struct err *e) MUST_CHECK;
 void config_device_fini(struct config_device *d);
 
-/* Whether --NAME can go without a value: every key has a default. */
+/* Whether --NAME can go without a value: no text is wanted as its first word. */
 bool config_device_is_optional(const struct device_type *type);
 
 /* Appends a word to the kernel command line. */

@@ -24,6 +24,7 @@ struct fake {
 	char *path, *id;
 	bool ro, root;
 	uint32_t queues;
+	int type;
 };
 
 static const struct opt block_opts[] = {
@@ -34,7 +35,9 @@ static const struct opt block_opts[] = {
 	OPT_END,
 };
 
+static const char *const console_types[] = {"auto", "pty", NULL};
 static const struct opt console_opts[] = {
+	OPT_CHOICE_FIRST(struct fake, type, console_types, "Kind"),
 	OPT_NUMBER(struct fake, queues, 1, 16, "Ports"),
 	OPT_FLAG(struct fake, ro, "Output only"),
 	OPT_END,
@@ -394,6 +397,11 @@ static void devices_without_a_required_key_need_no_value(void **state)
 	assert_string_equal(config.devices[0].options, "ro,queues=3");
 	accepted("--console=queues=3 kernel --no-rng");
 	assert_string_equal(config.devices[0].options, "queues=3");
+	accepted("--console pty,ro kernel --no-rng");
+	assert_string_equal(config.devices[0].options, "pty,ro");
+	accepted("--console pty kernel --no-rng");
+	assert_string_equal(config.devices[0].options, "pty");
+	refused("--console=kernel kernel", "--console: type: \"kernel\": not one of auto, pty");
 	accepted("kernel --no-rng --console");
 	assert_string_equal(config.devices[0].options, "");
 }
