@@ -122,6 +122,7 @@ int confine(struct machine *m, struct err *e)
 		.report_fd = -1,
 		.max_fds = MAIN_FDS_MAX,
 		.writes_files = true, /* --serial file */
+		.kernel_threads = true, /* KVM makes one at the first KVM_RUN, since Linux 6.13 */
 		.before_filter = threads_start,
 		.context = m,
 	};
@@ -130,6 +131,8 @@ int confine(struct machine *m, struct err *e)
 		return cpus_start(&m->cpus, e);
 	m->vcpu_filter = seccomp_prepare(vcpu_calls, e);
 	if (!m->vcpu_filter)
+		return -e->code;
+	if (spawner_finish(&m->devices.spawner, e) < 0) /* no device asked for it */
 		return -e->code;
 	return jail_enter(&config, e);
 }

@@ -208,7 +208,7 @@ int devices_spawn(struct machine *m, struct err *e)
 	}
 	for (unsigned i = 0; i < all->count && r == 0; i++)
 		r = device_begin(m, &all->list[i], e);
-	if (r == 0 && m->config->sandbox && all->count > 0) {
+	if (r == 0 && m->config->sandbox) { /* without devices it still removes what is left */
 		r = respawn_init(&all->respawn, &all->spawner, all->table, all->count, e);
 		all->has_respawn = r == 0;
 	}
