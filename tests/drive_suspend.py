@@ -12,7 +12,7 @@ import tempfile
 import threading
 import time
 
-SECONDS, SUSPENDED_S = 3, 2
+SECONDS, SUSPENDED_S = 2, 2
 
 
 class Output:
