@@ -30,7 +30,6 @@ def main():
         'checked C library calls': '_chk@' in symbols,
         'no text relocations': 'TEXTREL' not in dynamic,
         'no run path': 'RUNPATH' not in dynamic and 'RPATH' not in dynamic,
-        'indirect branch tracking': 'IBT' in readelf('-n', binary),
     }
     absent = [name for name, there in wants.items() if not there]
     print('\n'.join(f'{binary}: absent: {name}' for name in absent)

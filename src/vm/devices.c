@@ -146,7 +146,7 @@ static int foreign_connect(struct vm_device *d, struct err *e)
 	if (strlen(d->config->socket) >= sizeof(addr.sun_path))
 		return err_say(e, ENAMETOOLONG, "--vhost-user: %s: longer than a socket's path may be",
 			       d->config->socket);
-	strcpy(addr.sun_path, d->config->socket);
+	memcpy(addr.sun_path, d->config->socket, strlen(d->config->socket) + 1);
 	if (connect(fd, (struct sockaddr *)&addr, sizeof(addr)) < 0)
 		return err_set(e, errno, "--vhost-user: %s: cannot connect", d->config->socket);
 	d->sock = fd_take(&fd);

@@ -184,6 +184,7 @@ static void flat_multiboot_kernel_runs(void **state)
 	check_multiboot(*state);
 }
 
+PRINTF(1, 2)
 static void print_line(const char *format, ...)
 {
 	const size_t used = strlen(printed);
