@@ -306,3 +306,21 @@ def test_manual_and_documentation_have_every_command(vm, tmp_path):
     text = (places.TOP / 'docs/control.md').read_text()
     for command in commands:
         assert f'| `{command}`' in text
+
+
+@pytest.mark.parametrize('typed,offered', [
+    (['st'], {'stop', 'status'}),
+    (['run', '--kvm'], {'--kvm-device'}),
+    (['run', '--transport', ''], {'pci', 'mmio'}),
+    (['run', '--block', 'pa'], {'path='}),
+    (['status', '--'], {'--json', '--help'}),
+])
+def test_bash_completes(crosvm, tmp_path, typed, offered):
+    script = crosvm('generate', 'bash').stdout
+    words = ' '.join(f"'{word}'" for word in ['crosvm', *typed])
+    done = subprocess.run(
+        ['bash', '-c', f'{script}\nCOMP_WORDS=({words})\nCOMP_CWORD={len(typed)}\n_crosvm\n'
+                       'printf "%s\\n" "${COMPREPLY[@]}"'],
+        cwd=tmp_path, capture_output=True, text=True, check=True, timeout=PATIENCE_S)
+    assert set(done.stdout.split()) == offered
+    assert done.stderr == ''

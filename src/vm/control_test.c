@@ -411,6 +411,17 @@ static void file_that_took_our_place_is_left_alone(void **state)
 	assert_int_equal(access(sock_path, F_OK), 0);
 }
 
+static void commands_are_in_the_manual(void **state)
+{
+	char text[4096];
+	FILE *out = fmemopen(text, sizeof(text), "w");
+
+	(void)state;
+	control_mdoc(out);
+	fclose(out);
+	assert_non_null(strstr(text, ".It Cm suspend\nStops the vCPUs until resume.\n"));
+}
+
 /* The tests below begin without a socket. */
 
 static int begin(const char *path, struct err *e)
@@ -533,6 +544,7 @@ int main(void)
 		TEST(running_vm_keeps_its_socket),
 		TEST(socket_is_removed_at_the_end),
 		TEST(file_that_took_our_place_is_left_alone),
+		TEST(commands_are_in_the_manual),
 		START_TEST(stale_socket_is_replaced),
 		START_TEST(other_file_is_not_replaced),
 		START_TEST(directory_gets_a_socket_named_by_process),
