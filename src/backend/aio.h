@@ -13,7 +13,8 @@
  *	aio_init -> [jail] -> aio_start -> [filter] -> (aio_submit* -> aio_flush)* -> aio_fini
  *
  *  I1  done() is called exactly once for each submitted request, never from aio_submit().
- *  I2  No more than depth requests are between submit and done; the completion ring cannot overflow.
+ *  I2  No more than depth requests are between submit and done; the completion ring cannot
+ *	overflow.
  *  I3  One thread owns a struct aio: the one that called aio_start().
  */
 #pragma once
@@ -34,18 +35,18 @@ enum aio_op {
 };
 
 enum {
-	AIO_IOV_MAX = 1024,	 /* the kernel's limit; longer requests are submitted in parts */
-	AIO_DEPTH_MAX = 4096,	 /* requests in flight */
-	AIO_FILES_MAX = 4,	 /* registered files */
+	AIO_IOV_MAX = 1024,      /* the kernel's limit; longer requests are submitted in parts */
+	AIO_DEPTH_MAX = 4096,    /* requests in flight */
+	AIO_FILES_MAX = 4,       /* registered files */
 	AIO_THREADS_DEFAULT = 4, /* enough to keep one disk busy; a thread costs 20 KiB */
 	AIO_THREADS_MAX = 16,
 };
 
 struct aio_req {
 	enum aio_op op;
-	unsigned file;		 /* index of the file, as given to aio_init() */
-	bool durable;		 /* AIO_WRITE: on stable storage when done */
-	int mode;		 /* AIO_ALLOCATE: FALLOC_FL_... */
+	unsigned file;           /* index of the file, as given to aio_init() */
+	bool durable;            /* AIO_WRITE: on stable storage when done */
+	int mode;                /* AIO_ALLOCATE: FALLOC_FL_... */
 	uint64_t offset, length; /* bytes; length counts for AIO_ALLOCATE only */
 	const struct iovec *iov; /* kept until done; 1 to AIO_IOV_MAX of them */
 	unsigned niov;
@@ -54,7 +55,7 @@ struct aio_req {
 	void (*done)(struct aio_req *r, int64_t result);
 
 	struct aio_req *next; /* of the engine */
-	int64_t result;	      /* of the engine */
+	int64_t result;       /* of the engine */
 };
 
 struct aio;
@@ -92,9 +93,10 @@ struct aio {
 };
 
 struct aio_options {
-	const struct aio_engine *engine; /* NULL: io_uring, else threads where it is not permitted */
-	unsigned depth, threads;	 /* 0 threads: AIO_THREADS_DEFAULT */
-	const int *files;		 /* borrowed, open until aio_fini() */
+	/* NULL: io_uring, else threads where it is not permitted */
+	const struct aio_engine *engine;
+	unsigned depth, threads; /* 0 threads: AIO_THREADS_DEFAULT */
+	const int *files;        /* borrowed, open until aio_fini() */
 	unsigned nfiles;
 };
 

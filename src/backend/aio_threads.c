@@ -2,9 +2,9 @@
 /*
  * aio_threads.c - asynchronous I/O by a pool of threads with blocking calls
  *
- * All threads are made before the first request, none later.  Requests move through three lists: queued
- * (owner's alone), todo and finished (both under the lock).  Each start() hands the queued list
- * over whole; an eventfd tells the owner that finished is no longer empty.
+ * All threads are made before the first request, none later.  Requests move through three lists:
+ * queued (owner's alone), todo and finished (both under the lock).  Each start() hands the queued
+ * list over whole; an eventfd tells the owner that finished is no longer empty.
  */
 #include "backend/aio.h"
 
@@ -120,8 +120,8 @@ static void *thread_main(void *arg)
 }
 
 /*
- * The pool's threads take no signals: those belong to the loop.  Returns when all of them run: how a
- * thread begins is not in the filter's list.
+ * The pool's threads take no signals: those belong to the loop.  Returns when all of them run:
+ * how a thread begins is not in the filter's list.
  */
 static int create_threads(struct pool *p, unsigned n)
 {

@@ -2,10 +2,10 @@
 /*
  * aio_uring.c - asynchronous I/O through io_uring, by its three system calls
  *
- * Where the kernel can, completions are deferred until we enter (DEFER_TASKRUN): no interrupt of the
- * thread for each of them.  The loop learns of them by an eventfd; it is watched by edges, so nobody
- * has to read it, and it is silenced (CQ_EVENTFD_DISABLED) but for when we go back to the loop with
- * requests in flight: what completes within the call that starts it signals nothing.
+ * Where the kernel can, completions are deferred until we enter (DEFER_TASKRUN): no interrupt of
+ * the thread for each of them.  The loop learns of them by an eventfd; it is watched by edges, so
+ * nobody has to read it, and it is silenced (CQ_EVENTFD_DISABLED) but for when we go back to the
+ * loop with requests in flight: what completes within the call that starts it signals nothing.
  *
  *  I1  The submission queue is never longer than its entries: a full one is started.
  *  I2  Completions in flight <= depth <= entries of the completion queue.
@@ -39,10 +39,10 @@ struct uring {
 	struct io_uring_sqe *sqes;
 	size_t sqes_size;
 	const uint32_t *sq_head, *sq_flags, *cq_tail; /* written by the kernel */
-	uint32_t *sq_tail, *cq_head, *cq_flags;	      /* written by us */
+	uint32_t *sq_tail, *cq_head, *cq_flags;       /* written by us */
 	uint32_t sq_mask, sq_entries, cq_mask;
 	const struct io_uring_cqe *cqes;
-	uint32_t tail;		/* of submissions, ahead of *sq_tail */
+	uint32_t tail;          /* of submissions, ahead of *sq_tail */
 	struct aio_req *failed; /* could not be started; reap() hands them out */
 };
 
@@ -129,7 +129,7 @@ static void find_fields(struct uring *u, const struct io_uring_params *p)
 /* I3. */
 static int restrict_ring(const struct uring *u)
 {
-	static const uint8_t ops[] = {IORING_OP_READ,	IORING_OP_READV, IORING_OP_WRITE,
+	static const uint8_t ops[] = {IORING_OP_READ,   IORING_OP_READV, IORING_OP_WRITE,
 				      IORING_OP_WRITEV, IORING_OP_FSYNC, IORING_OP_FALLOCATE};
 	struct io_uring_restriction rows[ARRAY_LEN(ops) + 2] = {0};
 	unsigned n = 0;
@@ -184,7 +184,8 @@ static int uring_init(struct aio *a, struct err *e)
 			       "io_uring is not permitted here (sysctl kernel.io_uring_disabled); "
 			       "use aio=threads");
 	if (r < 0)
-		return err_set(e, -r, "cannot make a restricted io_uring (aio=threads does without)");
+		return err_set(e, -r,
+			       "cannot make a restricted io_uring (aio=threads does without)");
 	a->watch.fd = u->event;
 	return 0;
 }

@@ -49,8 +49,8 @@ struct image_req {
 	struct image_req *next;
 	struct iov_at at;
 	struct iovec part;
-	uint64_t moved;	   /* bytes */
-	void *bounce;	   /* a buffer on loan */
+	uint64_t moved; /* bytes */
+	void *bounce;   /* a buffer on loan */
 	uint8_t step, retries;
 };
 
@@ -67,20 +67,20 @@ struct image {
 	void *state; /* of the format */
 	int fd;
 	bool writable, direct, sparse, is_block_device;
-	uint64_t size;	      /* bytes; a multiple of block_size */
-	uint32_t block_size;  /* bytes; the unit of all requests, 512 or more */
-	uint32_t host_block;  /* bytes; the unit in which the host likes them */
-	uint32_t dma_align;   /* direct: what addresses must be multiples of */
-	const char *remark;   /* what the user should know about this image, or NULL */
+	uint64_t size;       /* bytes; a multiple of block_size */
+	uint32_t block_size; /* bytes; the unit of all requests, 512 or more */
+	uint32_t host_block; /* bytes; the unit in which the host likes them */
+	uint32_t dma_align;  /* direct: what addresses must be multiples of */
+	const char *remark;  /* what the user should know about this image, or NULL */
 };
 
 struct image_options {
-	const char *path;	      /* also /proc/self/fd/N: a descriptor handed in */
-	const struct image_ops *ops;  /* the format */
-	bool writable;		      /* locked exclusively; otherwise shared */
-	bool direct;		      /* past the page cache */
-	bool sparse;		      /* discarded space is given back to the host */
-	uint32_t block_size;	      /* 0: the smallest that works */
+	const char *path;            /* also /proc/self/fd/N: a descriptor handed in */
+	const struct image_ops *ops; /* the format */
+	bool writable;               /* locked exclusively; otherwise shared */
+	bool direct;                 /* past the page cache */
+	bool sparse;                 /* discarded space is given back to the host */
+	uint32_t block_size;         /* 0: the smallest that works */
 };
 
 extern const struct image_ops image_raw;

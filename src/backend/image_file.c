@@ -19,7 +19,7 @@
 #include <unistd.h>
 
 enum {
-	SECTOR = 512,	   /* bytes; the unit of virtio */
+	SECTOR = 512,      /* bytes; the unit of virtio */
 	BLOCK_MAX = 65536, /* larger alignments are not believed */
 	LOCK_TRIES = 150,  /* of 2 ms each: the I/O of a process that was killed */
 	LOCK_PAUSE_NS = 2000000,
@@ -103,7 +103,8 @@ static int lock_holder(const struct stat *st)
 		unsigned long long inode;
 		int pid;
 
-		if (sscanf(line, "%*s FLOCK %*s %*s %d %x:%x:%llu", &pid, &major, &minor, &inode) != 4)
+		if (sscanf(line, "%*s FLOCK %*s %*s %d %x:%x:%llu", &pid, &major, &minor, &inode) !=
+		    4)
 			continue;
 		if (makedev(major, minor) == st->st_dev && inode == st->st_ino)
 			holder = pid;
@@ -123,10 +124,12 @@ static int lock_conflict(const struct image_options *o, const struct stat *st, s
 	if (o->writable)
 		return err_say(e, EBUSY,
 			       "%s: in use by %s, such as another virtual machine; a writable disk "
-			       "can have one user only", o->path, who);
+			       "can have one user only",
+			       o->path, who);
 	return err_say(e, EBUSY,
 		       "%s: %s, such as another virtual machine, has it open for writing; "
-		       "read-only disks can be shared among readers only", o->path, who);
+		       "read-only disks can be shared among readers only",
+		       o->path, who);
 }
 
 static int lock(int fd, const struct image_options *o, const struct stat *st, struct err *e)
@@ -176,8 +179,8 @@ static int measure(struct image *im, const struct image_options *o, const struct
 	if (im->direct)
 		measure_alignment(im);
 	if (o->block_size != 0 && o->block_size < im->block_size)
-		return err_say(e, EINVAL, "%s: direct I/O needs blocks of at least %u bytes", o->path,
-			       im->block_size);
+		return err_say(e, EINVAL, "%s: direct I/O needs blocks of at least %u bytes",
+			       o->path, im->block_size);
 	if (o->block_size != 0)
 		im->block_size = o->block_size;
 	if (!is_power_of_two(im->host_block) || im->host_block < im->block_size ||

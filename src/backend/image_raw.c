@@ -21,7 +21,7 @@ enum {
 	BOUNCE_BYTES = 256 * 1024,
 	BOUNCE_BUFFERS = 2, /* requests that need one and find none wait */
 	ZERO_BYTES = 64 * 1024,
-	ZERO_RANGES = 16, /* 1 MiB of zeroes a write */
+	ZERO_RANGES = 16,  /* 1 MiB of zeroes a write */
 	RETRIES_MAX = 100, /* of EINTR and EAGAIN, in a row */
 };
 
@@ -30,10 +30,10 @@ enum zero_step { ZERO_PUNCH, ZERO_RANGE, ZERO_WRITE, ZERO_SYNC };
 
 struct raw {
 	struct iovec zeroes[ZERO_RANGES]; /* all the same page-aligned bytes */
-	void *bounce[BOUNCE_BUFFERS];	  /* free ones */
+	void *bounce[BOUNCE_BUFFERS];     /* free ones */
 	unsigned nbounce;
 	struct image_req *waiting, **waiting_last; /* for a bounce buffer */
-	bool no_punch, no_zero_range;		   /* the file system said so */
+	bool no_punch, no_zero_range;              /* the file system said so */
 };
 
 static _Alignas(4096) char zero_bytes[ZERO_BYTES]; /* never written */

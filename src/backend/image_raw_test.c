@@ -156,9 +156,11 @@ static void rig_attach(struct rig *rig, const struct aio_engine *engine)
 
 static void rig_open(struct rig *rig, const struct aio_engine *engine, bool direct)
 {
-	struct image_options o = {
-		.path = rig->path, .ops = &image_raw, .writable = true, .direct = direct,
-		.sparse = true};
+	struct image_options o = {.path = rig->path,
+				  .ops = &image_raw,
+				  .writable = true,
+				  .direct = direct,
+				  .sparse = true};
 	struct err e = {0};
 
 	rig_file(rig, SIZE);
@@ -187,7 +189,8 @@ static int run(struct rig *rig, struct image_req req)
 	return item.error;
 }
 
-static int move(struct rig *rig, enum image_op op, uint64_t offset, const struct iovec *v, unsigned n)
+static int move(struct rig *rig, enum image_op op, uint64_t offset, const struct iovec *v,
+		unsigned n)
 {
 	return run(rig, (struct image_req){.op = op,
 					   .offset = offset,
@@ -212,7 +215,8 @@ static void round_trip(struct rig *rig, size_t misalign)
 	enum { N = 640 * 1024 };
 	char *out = aligned_alloc(4096, N + 4096), *in = aligned_alloc(4096, N + 4096);
 	char *o = out + misalign, *i = in + misalign;
-	struct iovec w[3] = {iov_of(o, 4096), iov_of(o + 4096, 65536), iov_of(o + 69632, N - 69632)};
+	struct iovec w[3] = {iov_of(o, 4096), iov_of(o + 4096, 65536),
+			     iov_of(o + 69632, N - 69632)};
 	struct iovec r[2] = {iov_of(i, N - 8192), iov_of(i + N - 8192, 8192)};
 	char *check = malloc(N);
 
@@ -357,7 +361,8 @@ static void zeroes_are_written_whatever_the_file_system_can(void **state)
 	(void)state;
 	for (unsigned i = 0; i < 8; i++) {
 		rig_open(&rig, &bad_engine, false);
-		bad.refused = (i & 1 ? FALLOC_FL_ZERO_RANGE : 0) | (i & 2 ? FALLOC_FL_PUNCH_HOLE : 0);
+		bad.refused =
+			(i & 1 ? FALLOC_FL_ZERO_RANGE : 0) | (i & 2 ? FALLOC_FL_PUNCH_HOLE : 0);
 		bad.limit = i & 2 ? 3000 : 0;
 		req.unmap = i & 4;
 		req.durable = i & 1;
@@ -387,7 +392,8 @@ static void unmap_and_discard_give_space_back(void **state)
 	assert_int_equal(run(&rig, (struct image_req){.op = IMAGE_ZERO,
 						      .unmap = true,
 						      .offset = SIZE / 2,
-						      .length = SIZE / 2}), 0);
+						      .length = SIZE / 2}),
+			 0);
 	assert_int_equal(fstat(rig.check, &after), 0);
 	assert_true(after.st_blocks <= 64);
 	rig_close(&rig);

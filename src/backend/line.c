@@ -22,7 +22,7 @@
 
 enum {
 	PTY_POLL_NS = 250000000, /* how soon it is noticed that a pseudo-terminal was opened */
-	CAREFUL_BYTES = 256,	 /* what a descriptor that may block takes when it says it is ready */
+	CAREFUL_BYTES = 256, /* what a descriptor that may block takes when it says it is ready */
 };
 
 /* Brings one watch of the loop in line with what is wanted. */
@@ -245,7 +245,8 @@ static int open_fds(struct line *l, const struct line_options *o, struct err *e)
 	if (o->input >= 0) {
 		l->in.fd = reopen(o->input, O_RDONLY, &l->in_may_block);
 		if (l->in.fd < 0)
-			return err_set(e, -l->in.fd, "cannot use descriptor %d for input", o->input);
+			return err_set(e, -l->in.fd, "cannot use descriptor %d for input",
+				       o->input);
 	}
 	l->out.fd = reopen(o->output, O_WRONLY, &l->out_may_block);
 	if (l->out.fd < 0)
@@ -287,8 +288,9 @@ static int open_socket(struct line *l, const struct line_options *o, struct err 
 	int r;
 
 	if (strlen(o->path) >= sizeof(a.sun_path))
-		return err_say(e, ENAMETOOLONG, "%s: longer than a socket's name can be (%zu bytes)",
-			       o->path, sizeof(a.sun_path) - 1);
+		return err_say(e, ENAMETOOLONG,
+			       "%s: longer than a socket's name can be (%zu bytes)", o->path,
+			       sizeof(a.sun_path) - 1);
 	memcpy(a.sun_path, o->path, strlen(o->path));
 	if (fd < 0)
 		return err_set(e, errno, "cannot make a socket");

@@ -1,12 +1,13 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * line.h - the host's end of a serial line: terminal, pseudo-terminal, file, UNIX socket, or nothing
+ * line.h - the host's end of a serial line: terminal, pseudo-terminal, file, UNIX socket, or
+ * nothing
  *
- * Never blocks and buffers nothing: who can't write holds on to his data and asks, with line_want(),
- * to be called when it may work; who can't take input stops asking for it.  A line is open while
- * somebody is there: always for descriptors and files, while a client is connected or the
- * pseudo-terminal is held open for the other two.  What is written to a line that is not open is
- * dropped.
+ * Never blocks and buffers nothing: who can't write holds on to his data and asks, with
+ * line_want(), to be called when it may work; who can't take input stops asking for it.  A line
+ * is open while somebody is there: always for descriptors and files, while a client is connected
+ * or the pseudo-terminal is held open for the other two.  What is written to a line that is not
+ * open is dropped.
  */
 #pragma once
 
@@ -35,11 +36,12 @@ struct line {
 	uint32_t in_events, out_events; /* watched for; 0: not in the loop */
 	bool is_open;
 	bool wants_input, wants_output;
-	bool is_unpollable;   /* in is a regular file: always ready */
-	bool in_may_block, out_may_block; /* descriptors shared with others, that stay as they are */
-	bool pty_polls;	      /* waiting for somebody to open it */
-	struct timer timer;   /* pty: is somebody there? */
-	uint64_t room_bytes;  /* LINE_FILE */
+	bool is_unpollable; /* in is a regular file: always ready */
+	bool in_may_block,
+		out_may_block; /* descriptors shared with others, that stay as they are */
+	bool pty_polls;        /* waiting for somebody to open it */
+	struct timer timer;    /* pty: is somebody there? */
+	uint64_t room_bytes;   /* LINE_FILE */
 	char pty_path[64];
 
 	/* The owner's, set before line_open(); all required. */
@@ -49,11 +51,11 @@ struct line {
 };
 
 /* Before the jail. On failure nothing is left open. */
-int line_open(struct line *l, struct loop *loop, const struct line_options *o,
-	      struct err *e) MUST_CHECK;
+int line_open(struct line *l, struct loop *loop, const struct line_options *o, struct err *e)
+	MUST_CHECK;
 void line_close(struct line *l);
 
-/* Bytes; -EAGAIN: nothing now; 0: the end, and readable() will not be called until it is open again. */
+/* Bytes; -EAGAIN: nothing now; 0: the end, and no readable() until it is open again. */
 ssize_t line_read(struct line *l, const struct iovec *v, unsigned n) MUST_CHECK;
 
 /* Bytes taken, which may be fewer or be dropped; -EAGAIN: none now.  No other errors. */

@@ -2,17 +2,19 @@
 /*
  * block.c - disk (virtio 1.2, 5.2)
  *
- *	kick -> vq_pop -> parse -> image_submit ... aio_flush -> done -> status, vq_push -> vq_notify
+ *	kick -> vq_pop -> image_submit ... aio_flush -> done -> status, vq_push -> vq_notify
  *
- * All chains that are there are popped, then started with one system call; what the page cache has
- * completes within it.  The data goes between guest memory and the kernel by the chain's own iovec.
+ * Chains are popped in batches, and a batch is started with one system call; what the page cache
+ * has completes within it.  The data goes between guest memory and the kernel by the chain's own
+ * iovec.
  *
  *  I1  Nothing is done before the whole request was found sound: kind, direction, range, alignment,
  *	the rights of the disk.  A request that fails a check touches neither disk nor buffers.
- *  I2  A request is pushed exactly once, when its I/O is done, with a status byte if it has room for
- *	one.  Until then doing it again is harmless: the in-flight log may hand it to another process.
- *  I3  Requests come from one pool; a queue that finds it empty is remembered in starved and goes on
- *	when a request is free.  Nothing is allocated once the guest runs.
+ *  I2  A request is pushed exactly once, when its I/O is done, with a status byte if it has room
+ *	for one.  Until then doing it again is harmless: the in-flight log may hand it to another
+ *	process.
+ *  I3  Requests come from one pool; a queue that finds it empty is remembered in starved and goes
+ *	on when a request is free.  Nothing is allocated once the guest runs.
  */
 #include "backend/image.h"
 #include "base/fd.h"
@@ -38,9 +40,9 @@ enum {
 	/* One segment may need two iovecs where it crosses regions of guest memory. */
 	SEGMENTS_MAX = CHAIN_IOV_MAX - 16,
 
-	RANGES_MAX = 16,	   /* of one discard or write-zeroes request */
+	RANGES_MAX = 16,           /* of one discard or write-zeroes request */
 	DISCARD_SECTORS = 1 << 22, /* 2 GiB: one fallocate() */
-	ZERO_SECTORS = 1 << 16,	   /* 32 MiB: may have to be written */
+	ZERO_SECTORS = 1 << 16,    /* 32 MiB: may have to be written */
 
 	/* Started and completed together; the driver refills while the next batch is on. */
 	BATCH = 16,
@@ -95,7 +97,7 @@ struct block {
 	struct range *ranges;
 	bool writeback, stopping;
 	uint32_t starved, pushed; /* bit q: of queue q */
-	struct watch again;	  /* an eventfd: starved, but no I/O will wake us */
+	struct watch again;       /* an eventfd: starved, but no I/O will wake us */
 	struct log_limit complaints;
 };
 
@@ -116,14 +118,9 @@ static const struct opt block_opts[] = {
 
 /* Beyond the common set: the two engines of backend/aio.h. */
 static const struct call block_calls[] = {
-	CALL(io_uring_enter),
-	CALL(preadv),
-	CALL(pwritev2),
-	CALL(fdatasync),
-	CALL(fallocate),
-	CALL(madvise), /* what a thread that ends calls */
-	CALL(rt_sigprocmask),
-	CALL_END,
+	CALL(io_uring_enter), CALL(preadv),    CALL(pwritev2),
+	CALL(fdatasync),      CALL(fallocate), CALL(madvise), /* what a thread that ends calls */
+	CALL(rt_sigprocmask), CALL_END,
 };
 
 static struct block *block_of(struct device *d)
@@ -340,12 +337,9 @@ static const struct kind {
 	uint32_t type;
 	void (*handle)(struct request *r, const struct header *h);
 } kinds[] = {
-	{VIRTIO_BLK_T_IN, request_in},
-	{VIRTIO_BLK_T_OUT, request_out},
-	{VIRTIO_BLK_T_FLUSH, request_flush},
-	{VIRTIO_BLK_T_GET_ID, request_get_id},
-	{VIRTIO_BLK_T_DISCARD, request_discard},
-	{VIRTIO_BLK_T_WRITE_ZEROES, request_write_zeroes},
+	{VIRTIO_BLK_T_IN, request_in},           {VIRTIO_BLK_T_OUT, request_out},
+	{VIRTIO_BLK_T_FLUSH, request_flush},     {VIRTIO_BLK_T_GET_ID, request_get_id},
+	{VIRTIO_BLK_T_DISCARD, request_discard}, {VIRTIO_BLK_T_WRITE_ZEROES, request_write_zeroes},
 };
 
 static void request_start(struct request *r)

@@ -38,9 +38,9 @@ static struct harness h;
 static char disk_path[] = "block_test.XXXXXX";
 static int disk = -1; /* a descriptor of our own */
 
-#define ALL_FEATURES                                                                \
-	(VIRTIO_BIT(VIRTIO_BLK_F_RO) | VIRTIO_BIT(VIRTIO_BLK_F_FLUSH) |             \
-	 VIRTIO_BIT(VIRTIO_BLK_F_DISCARD) | VIRTIO_BIT(VIRTIO_BLK_F_WRITE_ZEROES) | \
+#define ALL_FEATURES                                                                               \
+	(VIRTIO_BIT(VIRTIO_BLK_F_RO) | VIRTIO_BIT(VIRTIO_BLK_F_FLUSH) |                            \
+	 VIRTIO_BIT(VIRTIO_BLK_F_DISCARD) | VIRTIO_BIT(VIRTIO_BLK_F_WRITE_ZEROES) |                \
 	 VIRTIO_BIT(VIRTIO_BLK_F_SEG_MAX) | VIRTIO_BIT(VIRTIO_BLK_F_MQ))
 
 static const struct driver_options split = {
@@ -108,9 +108,9 @@ struct io {
 static struct io call_new(uint32_t type, uint64_t sector, uint32_t bytes)
 {
 	struct io c = {.header = driver_alloc(&h.d, 16, 16),
-			 .data = driver_alloc(&h.d, bytes ? bytes : 1, 512),
-			 .status = driver_alloc(&h.d, 1, 1),
-			 .bytes = bytes};
+		       .data = driver_alloc(&h.d, bytes ? bytes : 1, 512),
+		       .status = driver_alloc(&h.d, 1, 1),
+		       .bytes = bytes};
 	struct virtio_blk_outhdr header = {.type = type, .sector = sector};
 
 	assert_true(c.header && c.data && c.status);
@@ -364,7 +364,8 @@ static void test_queues_work_side_by_side(void **state)
 			struct driver_buf b[3];
 
 			c[q][i] = call_new(VIRTIO_BLK_T_IN, q * 100 + i, SECTOR);
-			assert_true(driver_add(&h.d.queues[q], b, call_bufs(&c[q][i], true, b)) >= 0);
+			assert_true(driver_add(&h.d.queues[q], b, call_bufs(&c[q][i], true, b)) >=
+				    0);
 		}
 		driver_kick(&h.d.queues[q]);
 	}
@@ -384,8 +385,8 @@ static void test_more_requests_than_the_pool_holds(void **state)
 {
 	enum { EACH = 256, QUEUES = 4 };
 	static struct io c[QUEUES][EACH];
-	struct driver_options o = {.nqueues = QUEUES, .queue_size = EACH, .indirect = true,
-				   .features = ALL_FEATURES};
+	struct driver_options o = {
+		.nqueues = QUEUES, .queue_size = EACH, .indirect = true, .features = ALL_FEATURES};
 
 	(void)state;
 	start_with("queues=4,aio=threads", HARNESS_PROCESS, &o);
@@ -394,7 +395,8 @@ static void test_more_requests_than_the_pool_holds(void **state)
 			struct driver_buf b[3];
 
 			c[q][i] = call_new(VIRTIO_BLK_T_IN, q * EACH + i, SECTOR);
-			assert_true(driver_add(&h.d.queues[q], b, call_bufs(&c[q][i], true, b)) >= 0);
+			assert_true(driver_add(&h.d.queues[q], b, call_bufs(&c[q][i], true, b)) >=
+				    0);
 		}
 	}
 	for (unsigned q = 0; q < QUEUES; q++)
@@ -514,7 +516,8 @@ static void test_requests_in_part_are_answered(void **state)
 
 static void test_unknown_requests_are_unsupported(void **state)
 {
-	static const uint32_t types[] = {2, 3, 5, 6, 7, 9, 10, 12, 14, 15, 0x100, 0x80000000, UINT32_MAX};
+	static const uint32_t types[] = {2,  3,  5,  6,     7,          9,         10,
+					 12, 14, 15, 0x100, 0x80000000, UINT32_MAX};
 
 	(void)state;
 	start(NULL);
@@ -609,8 +612,8 @@ static void test_same_head_twice_in_flight_breaks_the_queue(void **state)
 /* Requests are under way in the threads while the queue is taken away. */
 static void test_reset_in_the_middle_of_requests(void **state)
 {
-	struct driver_options o = {.nqueues = 1, .queue_size = 256, .indirect = true,
-				   .features = ALL_FEATURES};
+	struct driver_options o = {
+		.nqueues = 1, .queue_size = 256, .indirect = true, .features = ALL_FEATURES};
 
 	(void)state;
 	start_with("aio=threads", HARNESS_PROCESS, &o);
@@ -670,8 +673,8 @@ static void test_bad_options_say_what_is_wrong(void **state)
 enum { LOAD_DEPTH = 16, LOAD_BYTES = 4096, LOAD_BLOCKS = DISK / LOAD_BYTES };
 
 /*
- * Verified load: each block carries its number and version; a block has one request at a time.  What
- * a flush that was answered came after must be on the disk, whatever dies.
+ * Verified load: each block carries its number and version; a block has one request at a time.
+ * What a flush that was answered came after must be on the disk, whatever dies.
  */
 struct load {
 	struct io calls[LOAD_DEPTH];
@@ -717,7 +720,8 @@ static void load_init(struct load *l)
 	}
 	for (uint32_t b = 0; b < LOAD_BLOCKS; b++) {
 		load_fill(block, b, 0);
-		assert_int_equal(pwrite(disk, block, LOAD_BYTES, (off_t)b * LOAD_BYTES), LOAD_BYTES);
+		assert_int_equal(pwrite(disk, block, LOAD_BYTES, (off_t)b * LOAD_BYTES),
+				 LOAD_BYTES);
 	}
 }
 
@@ -732,7 +736,9 @@ static void load_send(struct load *l, unsigned slot)
 	while (l->busy[block])
 		block = (block + 1) % LOAD_BLOCKS;
 	header.sector = (uint64_t)block * (LOAD_BYTES / SECTOR);
-	header.type = kind == 0 ? VIRTIO_BLK_T_FLUSH : kind < 8 ? VIRTIO_BLK_T_IN : VIRTIO_BLK_T_OUT;
+	header.type = kind == 0  ? VIRTIO_BLK_T_FLUSH
+		      : kind < 8 ? VIRTIO_BLK_T_IN
+				 : VIRTIO_BLK_T_OUT;
 	memcpy(driver_at(&h.d, c->header, 16), &header, 16);
 	*(uint8_t *)driver_at(&h.d, c->status, 1) = NO_STATUS;
 	if (header.type == VIRTIO_BLK_T_OUT)
@@ -818,8 +824,11 @@ static int by_value(const void *a, const void *b)
 static void kill_under_load(const char *options, bool packed, unsigned kills)
 {
 	static struct load load;
-	struct driver_options o = {.nqueues = 1, .queue_size = QUEUE_SIZE, .packed = packed,
-				   .inflight = true, .features = ALL_FEATURES};
+	struct driver_options o = {.nqueues = 1,
+				   .queue_size = QUEUE_SIZE,
+				   .packed = packed,
+				   .inflight = true,
+				   .features = ALL_FEATURES};
 	double *stall = calloc(kills + 1, sizeof(*stall));
 
 	assert_non_null(stall);

@@ -2,19 +2,20 @@
 /*
  * console.c - consoles and named ports (virtio 1.2, 5.3)
  *
- * Port 0 has queues 0 (to the guest) and 1 (from it), the control queues are 2 and 3, port n > 0 has
- * 2n + 2 and 2n + 3.  With one unnamed port MULTIPORT is not offered and there are only the first
- * two.  What the guest must be told of a port is kept as a set of EVENT_ bits and sent, lowest
- * first, as control buffers come in: no message list that could grow.
+ * Port 0 has queues 0 (to the guest) and 1 (from it), the control queues are 2 and 3, port n > 0
+ * has 2n + 2 and 2n + 3.  With one unnamed port MULTIPORT is not offered and there are only the
+ * first two.  What the guest must be told of a port is kept as a set of EVENT_ bits and sent,
+ * lowest first, as control buffers come in: no message list that could grow.
  *
- *  I1  Input is read only into buffers that the guest has given: nothing is held here, nothing lost.
- *	Without a buffer the host's end is not watched.
+ *  I1  Input is read only into buffers that the guest has given: nothing is held here, nothing
+ *	lost. Without a buffer the host's end is not watched.
  *  I2  A chain whose bytes the host's end does not take now is held in port.out until it does; the
  *	queue behind it waits, the loop does not.
  *  I3  At most BATCH_MAX chains of one queue are handled before others get their turn.
  *
- * After a restart of this process the guest does not introduce itself again.  So ports count as open
- * in the guest until DEVICE_READY says otherwise, and the state of the host's ends is told at start.
+ * After a restart of this process the guest does not introduce itself again.  So ports count as
+ * open in the guest until DEVICE_READY says otherwise, and the state of the host's ends is told
+ * at start.
  */
 #include "backend/line.h"
 #include "base/fd.h"
@@ -109,22 +110,22 @@ struct console {
 };
 
 /* The rows of one port's options, at field f of struct s. */
-#define PORT_OPTS(s, f)                                                                              \
-	{.name = "type", .kind = OPT_KIND_CHOICE, .offset = OPT_OFFSET(s, f.type, int),              \
-	 .choices = types, .first = true, .help = "Host's end; auto: what other keys say"},          \
-	{.name = "file", .kind = OPT_KIND_TEXT, .offset = OPT_OFFSET(s, f.file, char *),             \
-	 .value = "FILE", .help = "Append output to a file"},                                        \
-	{.name = "socket", .kind = OPT_KIND_TEXT, .offset = OPT_OFFSET(s, f.socket, char *),         \
-	 .value = "PATH", .help = "Listen on a UNIX socket, for one client at a time"},              \
-	{.name = "name", .kind = OPT_KIND_TEXT, .offset = OPT_OFFSET(s, f.name, char *),             \
-	 .value = "NAME", .help = "A port of this name instead of a console"},                       \
-	{.name = "console", .kind = OPT_KIND_FLAG, .offset = OPT_OFFSET(s, f.console, bool),         \
-	 .help = "A console although it has a name"},                                                \
-	{.name = "input", .kind = OPT_KIND_FD, .offset = OPT_OFFSET(s, f.input, int), .value = "FD", \
-	 .help = "Descriptor to read, with stdio"},                                                  \
-	{.name = "output", .kind = OPT_KIND_FD, .offset = OPT_OFFSET(s, f.output, int),              \
-	 .value = "FD", .help = "Descriptor to write, with stdio"},                                  \
-	{.name = "limit", .kind = OPT_KIND_SIZE, .offset = OPT_OFFSET(s, f.limit, uint64_t),         \
+#define PORT_OPTS(s, f) \
+	{.name = "type", .kind = OPT_KIND_CHOICE, .offset = OPT_OFFSET(s, f.type, int), \
+	 .choices = types, .first = true, .help = "Host's end; auto: what other keys say"}, \
+	{.name = "file", .kind = OPT_KIND_TEXT, .offset = OPT_OFFSET(s, f.file, char *), \
+	 .value = "FILE", .help = "Append output to a file"}, \
+	{.name = "socket", .kind = OPT_KIND_TEXT, .offset = OPT_OFFSET(s, f.socket, char *), \
+	 .value = "PATH", .help = "Listen on a UNIX socket, for one client at a time"}, \
+	{.name = "name", .kind = OPT_KIND_TEXT, .offset = OPT_OFFSET(s, f.name, char *), \
+	 .value = "NAME", .help = "A port of this name instead of a console"}, \
+	{.name = "console", .kind = OPT_KIND_FLAG, .offset = OPT_OFFSET(s, f.console, bool), \
+	 .help = "A console although it has a name"}, \
+	{.name = "input", .kind = OPT_KIND_FD, .offset = OPT_OFFSET(s, f.input, int), \
+	 .value = "FD", .help = "Descriptor to read, with stdio"}, \
+	{.name = "output", .kind = OPT_KIND_FD, .offset = OPT_OFFSET(s, f.output, int), \
+	 .value = "FD", .help = "Descriptor to write, with stdio"}, \
+	{.name = "limit", .kind = OPT_KIND_SIZE, .offset = OPT_OFFSET(s, f.limit, uint64_t), \
 	 .min = 1, .max = UINT64_MAX, .value = "SIZE", .help = "Largest size of the file"}
 
 static const struct opt console_opts[] = {
@@ -476,7 +477,8 @@ static int port_line_options(const struct port_options *o, struct line_options *
 	if (named != 1)
 		return err_say(e, EINVAL, "%s of stdio, pty, sink, file=FILE and socket=PATH",
 			       named > 1 ? "only one" : "one");
-	*ret = (struct line_options){.input = o->input, .output = o->output, .file_bytes = o->limit};
+	*ret = (struct line_options){
+		.input = o->input, .output = o->output, .file_bytes = o->limit};
 	ret->path = o->file ? o->file : o->socket;
 	ret->kind = o->file   ? LINE_FILE
 		    : o->socket ? LINE_SOCKET
@@ -649,7 +651,8 @@ const struct device_type console_type = {
 	.nqueues = QUEUES_MAX,
 	.queue_size = 64,
 	.features = VIRTIO_BIT(VIRTIO_CONSOLE_F_SIZE) |
-		    VIRTIO_BIT(VIRTIO_CONSOLE_F_MULTIPORT) | VIRTIO_BIT(VIRTIO_CONSOLE_F_EMERG_WRITE),
+		    VIRTIO_BIT(VIRTIO_CONSOLE_F_MULTIPORT) |
+		    VIRTIO_BIT(VIRTIO_CONSOLE_F_EMERG_WRITE),
 	.size = sizeof(struct console),
 	.config_size = sizeof(struct virtio_console_config),
 	.writes_files = true,

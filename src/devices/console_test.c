@@ -498,7 +498,8 @@ static void expect_refused(const char *options, const char *reason)
 	int pair[2];
 
 	assert_int_equal(fd_socketpair(SOCK_STREAM, pair), 0);
-	assert_true(device_thread_start_take("console", "console0", options, pair[1], -1, &t, &e) < 0);
+	assert_true(device_thread_start_take("console", "console0", options, pair[1], -1, &t, &e) <
+		    0);
 	if (!strstr(e.text, reason))
 		fail_msg("%s: %s", options, e.text);
 	close(pair[0]);
@@ -516,7 +517,7 @@ static void test_bad_options_say_what_is_wrong(void **state)
 	expect_refused("sink,ports=sink,,nam=x", "port 1");
 }
 
-#define TEST(name)	  cmocka_unit_test_teardown(test_##name, stop)
+#define TEST(name)          cmocka_unit_test_teardown(test_##name, stop)
 #define TEST_ON_PIPES(name) cmocka_unit_test_teardown(test_##name, stop_on_pipes)
 
 int main(void)

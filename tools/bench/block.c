@@ -112,7 +112,8 @@ static uint64_t course_next(struct course *c)
 
 static void ring_open(struct io_uring *ring, int fd)
 {
-	struct io_uring_params p = {.flags = IORING_SETUP_SINGLE_ISSUER | IORING_SETUP_DEFER_TASKRUN};
+	struct io_uring_params p = {.flags = IORING_SETUP_SINGLE_ISSUER |
+					     IORING_SETUP_DEFER_TASKRUN};
 
 	if (io_uring_queue_init_params(DEPTH_MAX, ring, &p) < 0)
 		check(io_uring_queue_init(DEPTH_MAX, ring, 0), "io_uring");
@@ -142,7 +143,8 @@ static double loop_run(struct io_uring *ring, char *data, struct course *c, doub
 			sqe->user_data = slot;
 		}
 		io_uring_submit_and_wait(ring, 1);
-		io_uring_for_each_cqe(ring, head, cqe) {
+		io_uring_for_each_cqe(ring, head, cqe)
+		{
 			if (cqe->res != (int)c->p->bytes)
 				check(cqe->res < 0 ? cqe->res : -EIO, "read");
 			slots[nslots++] = (unsigned)cqe->user_data;
@@ -181,8 +183,8 @@ static void tell_memory(struct target *t)
 
 	m.size = 8 + sizeof(struct vu_region);
 	m.p.memory.count = le32_of(1);
-	m.p.memory.regions[0] = (struct vu_region){
-		.size = le64_of(MEMORY_BYTES), .user = le64_of((uintptr_t)t->memory)};
+	m.p.memory.regions[0] = (struct vu_region){.size = le64_of(MEMORY_BYTES),
+						   .user = le64_of((uintptr_t)t->memory)};
 	check(vu_tell(&t->conn, &m), "SET_MEM_TABLE");
 }
 
@@ -243,8 +245,8 @@ static char *memory_new(int *ret_fd)
 	*ret_fd = memfd_create("bench", MFD_CLOEXEC);
 	if (*ret_fd < 0 || ftruncate(*ret_fd, MEMORY_BYTES) < 0)
 		die("memfd");
-	memory = mmap(NULL, MEMORY_BYTES, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_POPULATE, *ret_fd,
-		      0);
+	memory = mmap(NULL, MEMORY_BYTES, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_POPULATE,
+		      *ret_fd, 0);
 	if (memory == MAP_FAILED)
 		die("mmap");
 	return memory;
@@ -288,8 +290,7 @@ static void driver_submit(struct target *t, struct course *c, const unsigned *sl
 	__atomic_store_n(&t->ring.avail->idx, t->avail, __ATOMIC_RELEASE);
 	__atomic_thread_fence(__ATOMIC_SEQ_CST);
 	event = __atomic_load_n(t->avail_event, __ATOMIC_RELAXED);
-	if (vring_need_event(event, t->avail, before) &&
-	    write(t->kick, &one, sizeof(one)) < 0)
+	if (vring_need_event(event, t->avail, before) && write(t->kick, &one, sizeof(one)) < 0)
 		die("kick");
 }
 
@@ -401,7 +402,8 @@ int main(int argc, char **argv)
 	fd = open(argv[1], O_RDONLY | O_CLOEXEC | (strcmp(argv[2], "direct") == 0 ? O_DIRECT : 0));
 	if (fd < 0 || fstat(fd, &st) < 0)
 		die(argv[1]);
-	run = (struct run){.mode = argv[2], .seconds = atof(argv[3]),
+	run = (struct run){.mode = argv[2],
+			   .seconds = atof(argv[3]),
 			   .rounds = (unsigned)min_u64((uint64_t)atoi(argv[4]), ROUNDS_MAX),
 			   .file_bytes = (uint64_t)st.st_size};
 	data = memory_new(&memfd);

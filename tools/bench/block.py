@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """a jailed disk, beside a bare io_uring loop and qemu-storage-daemon, on the same file
 
-The driver, tools/bench/block.c, is the same for both back ends.  SECONDS and ROUNDS may be set in the
-environment; DISK names a file other than one of 512 MiB in /var/tmp.
+The driver, tools/bench/block.c, is the same for both back ends.  SECONDS and ROUNDS may be set in
+the environment; DISK names a file other than one of 512 MiB in /var/tmp.
 """
 import os
 import subprocess
