@@ -470,6 +470,44 @@ static void other_file_is_not_replaced(void **state)
 	assert_int_equal(access(sock_path, F_OK), 0);
 }
 
+static void socket_of_another_kind_is_not_replaced(void **state)
+{
+	struct sockaddr_un address = {.sun_family = AF_UNIX};
+	int fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+	struct err e = {0};
+
+	(void)state;
+	snprintf(address.sun_path, sizeof(address.sun_path), "%s", sock_path);
+	assert_int_equal(bind(fd, (struct sockaddr *)&address, sizeof(address)), 0);
+	assert_int_equal(begin(sock_path, &e), -EPROTOTYPE);
+	assert_non_null(strstr(e.text, "exists and does not answer"));
+	close(fd);
+	control_fini(&control);
+	assert_int_equal(access(sock_path, F_OK), 0);
+}
+
+static void name_alone_is_in_the_working_directory(void **state)
+{
+	struct err e = {0};
+
+	(void)state;
+	assert_int_equal(chdir(dir), 0);
+	assert_int_equal(begin("vm.sock", &e), 0);
+	assert_int_equal(chdir("/"), 0);
+	assert_int_equal(access(sock_path, F_OK), 0);
+	control_fini(&control);
+	assert_int_equal(access(sock_path, F_OK), -1);
+}
+
+static void directory_without_sockets_is_an_error(void **state)
+{
+	struct err e = {0};
+
+	(void)state;
+	assert_true(begin("/proc/vm.sock", &e) < 0);
+	assert_memory_equal(e.text, "/proc/vm.sock: ", 15);
+}
+
 static void directory_gets_a_socket_named_by_process(void **state)
 {
 	char expected[64];
@@ -547,6 +585,9 @@ int main(void)
 		TEST(commands_are_in_the_manual),
 		START_TEST(stale_socket_is_replaced),
 		START_TEST(other_file_is_not_replaced),
+		START_TEST(socket_of_another_kind_is_not_replaced),
+		START_TEST(name_alone_is_in_the_working_directory),
+		START_TEST(directory_without_sockets_is_an_error),
 		START_TEST(directory_gets_a_socket_named_by_process),
 		START_TEST(path_that_cannot_be_is_refused),
 		START_TEST(handler_of_a_crash_removes_the_socket),
