@@ -324,3 +324,28 @@ def test_bash_completes(crosvm, tmp_path, typed, offered):
         cwd=tmp_path, capture_output=True, text=True, check=True, timeout=PATIENCE_S)
     assert set(done.stdout.split()) == offered
     assert done.stderr == ''
+
+
+@needs_kvm
+def test_printed_policy_takes_the_place_of_the_built_in_list(crosvm, kernel, tmp_path):
+    done = crosvm('policy', 'rng')
+    assert done.returncode == 0
+    assert 'read: 1' in done.stdout or 'readv: 1' in done.stdout
+    (tmp_path / 'rng_device.policy').write_text(done.stdout)
+    sock = tmp_path / 'vm.sock'
+    vm = Vm('-s', sock, '--serial', 'sink', '--seccomp-policy-dir', tmp_path, kernel)
+    try:
+        appears(sock)
+        device = json.loads(crosvm('status', '--json', sock).stdout)['devices'][0]
+        assert (device['name'], device['state'], device['restarts']) == ('rng0', 'running', 0)
+        assert crosvm('stop', sock).returncode == 0
+        assert vm.wait()[0] == 0
+    finally:
+        vm.end()
+
+
+def test_policy_of_nothing_is_refused(crosvm):
+    assert crosvm('policy').returncode == USAGE
+    assert 'no such device' in crosvm('policy', 'floppy').stderr
+    assert crosvm('policy', '--arch', 'vax', 'rng').returncode == USAGE
+    assert crosvm('policy', '--arch', 'aarch64', 'rng').returncode == 0

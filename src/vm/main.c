@@ -61,6 +61,7 @@ const struct command commands[] = {
 	{"check", command_check, "Tells what this host has and lacks"},
 	{"devices", command_devices, "Lists the types of devices built in"},
 	{"device", device_main, "Serves a device to another program (vhost-user)"},
+	{"policy", command_policy, "Prints which system calls a device may make"},
 	{"version", command_version, "Prints the version"},
 	{"generate", command_generate, NULL},
 	{.name = NULL},
