@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* device.c - the table of all devices built in; its rows come from src/devices/meson.build */
+/* device.c - devices, and the table of all that are built in; its rows come from meson.build */
 #include "devices/device.h"
 
+#include <errno.h>
+#include <stdlib.h>
 #include <string.h>
 
 #define DEVICE(device_name) extern const struct device_type device_name##_type;
@@ -20,5 +22,50 @@ const struct device_type *device_type_find(const char *name)
 	for (const struct device_type *const *t = device_types; *t; t++)
 		if (strcmp((*t)->name, name) == 0)
 			return *t;
+	return NULL;
+}
+
+void device_free(struct device *d)
+{
+	if (!d)
+		return;
+	if (d->type->opts)
+		opt_fini(d->type->opts, d);
+	free(d->queues);
+	free(d);
+}
+
+static int parse(struct device *d, const char *const *options, struct err *e)
+{
+	static const struct opt none[] = {OPT_END};
+	int r = 0;
+
+	for (; r == 0 && *options; options++)
+		r = opt_parse(d->type->opts ? d->type->opts : none, d, *options, e);
+	return r;
+}
+
+struct device *device_new(const struct device_type *type, const char *name,
+			  const char *const *options, struct err *e)
+{
+	struct device *d = calloc(1, type->size);
+
+	if (d) {
+		d->type = type;
+		d->name = name;
+		d->nqueues = type->nqueues;
+		d->features = type->features;
+		d->queues = calloc(type->nqueues, sizeof(struct vq));
+	}
+	if (!d || !d->queues) {
+		err_set(e, ENOMEM, "cannot make device %s", name);
+		free(d);
+		return NULL;
+	}
+	if (type->defaults)
+		type->defaults(d);
+	if (parse(d, options, e) == 0)
+		return d;
+	device_free(d);
 	return NULL;
 }

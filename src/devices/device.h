@@ -106,3 +106,13 @@ extern const struct device_type *const device_types[];
 
 /* The type of that name, or NULL. */
 const struct device_type *device_type_find(const char *name);
+
+/*
+ * For those who run devices.  Makes one from options, a list of key=value,... that ends with NULL; it
+ * is not open yet.  name is kept, not copied.  NULL with *e set.
+ */
+struct device *device_new(const struct device_type *type, const char *name,
+			  const char *const *options, struct err *e) MUST_CHECK;
+
+/* The device is closed. NULL is fine. */
+void device_free(struct device *d);

@@ -33,71 +33,10 @@ struct server {
 	struct device *d;
 	struct loop loop;
 	struct session session;
-	bool is_open, in_session;
+	bool was_opened, in_session;
 	int listen_fd, control_sock, log_fd; /* owned; -1 for none */
 	struct watch listen_watch, control_watch;
 };
-
-/* ---- devices ---- */
-
-static void device_free(struct device *d)
-{
-	if (d->type->opts)
-		opt_fini(d->type->opts, d);
-	free(d->queues);
-	free(d);
-}
-
-static int device_parse(struct device *d, const char *const *options, struct err *e)
-{
-	static const struct opt none[] = {OPT_END};
-	int r;
-
-	for (; *options; options++) {
-		r = opt_parse(d->type->opts ? d->type->opts : none, d, *options, e);
-		if (r < 0)
-			return r;
-	}
-	return 0;
-}
-
-/* Options is a list that ends with NULL. The device is not open yet. */
-static struct device *device_new(const struct device_type *type, const char *name,
-				 const char *const *options, struct err *e)
-{
-	struct device *d = calloc(1, type->size);
-
-	if (d) {
-		d->type = type;
-		d->name = name;
-		d->nqueues = type->nqueues;
-		d->features = type->features;
-		d->queues = calloc(type->nqueues, sizeof(struct vq));
-	}
-	if (!d || !d->queues) {
-		err_set(e, ENOMEM, "cannot make device %s", name);
-		free(d);
-		return NULL;
-	}
-	if (type->defaults)
-		type->defaults(d);
-	if (device_parse(d, options, e) == 0)
-		return d;
-	device_free(d);
-	return NULL;
-}
-
-static int device_open(struct device *d, struct err *e)
-{
-	return d->type->open ? d->type->open(d, e) : 0;
-}
-
-static int device_prepare(void *device, struct err *e)
-{
-	struct device *d = device;
-
-	return d->type->prepare ? d->type->prepare(d, e) : 0;
-}
 
 /* ---- control socket ---- */
 
@@ -196,7 +135,7 @@ static void server_fini(struct server *s)
 {
 	if (s->in_session)
 		session_fini(&s->session);
-	if (s->is_open && s->d->type->close)
+	if (s->was_opened && s->d->type->close)
 		s->d->type->close(s->d);
 	device_free(s->d);
 	s->d = NULL;
@@ -225,8 +164,8 @@ static int server_init_take(struct server *s, struct device *d, int sock, int li
 		r = listen_start(s);
 	if (r == 0)
 		r = control_start(s);
-	s->is_open = r == 0;
-	r = r < 0 ? err_set(e, -r, "cannot wait for its sockets") : device_open(d, e);
+	s->was_opened = r == 0;
+	r = r < 0 ? err_set(e, -r, "cannot wait for its sockets") : (d->type->open ? d->type->open(d, e) : 0);
 	if (r == 0)
 		s->log_fd = log_file_create(d); /* without, front ends get no log */
 	if (r == 0 && sock >= 0) {
@@ -264,6 +203,13 @@ const struct call *device_calls(const struct device_type *type)
 			all[n++] = *c;
 	all[n] = (struct call)CALL_END;
 	return all;
+}
+
+static int device_prepare(void *device, struct err *e)
+{
+	struct device *d = device;
+
+	return d->type->prepare ? d->type->prepare(d, e) : 0;
 }
 
 static int enter_jail(const struct arguments *a, struct device *d, struct err *e)
