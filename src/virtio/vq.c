@@ -223,10 +223,25 @@ bool table_open(struct vq *q, const struct vq_desc *d, struct vq_table *ret_tabl
 	return true;
 }
 
-/* Takes n bytes, which are left, off the front. */
-static void cursor_advance(struct chain *c, struct chain_cursor *cursor, size_t n)
+/* Headers and status bytes are short and their length is known: no call of memcpy() for those. */
+static inline void copy_short(void *to, const void *from, size_t n)
+{
+	if (n == 16)
+		memcpy(to, from, 16);
+	else if (n == 1)
+		memcpy(to, from, 1);
+	else
+		memcpy(to, from, n);
+}
+
+/* Takes n bytes, which are left, off the front. Pieces that were passed are not looked at again. */
+static inline void cursor_advance(struct chain *c, struct chain_cursor *cursor, size_t n)
 {
 	cursor->left -= (uint32_t)n;
+	if (n > 0 && n == c->iov[cursor->at].iov_len) {
+		cursor->at++;
+		return;
+	}
 	while (n > 0) {
 		struct iovec *v = &c->iov[cursor->at];
 		size_t part = min_size(n, v->iov_len);
@@ -250,7 +265,7 @@ bool chain_get(struct chain *c, void *dst, size_t n)
 		struct iovec *v = &c->iov[cursor->at];
 		size_t part = min_size(n, v->iov_len);
 
-		memcpy(to, v->iov_base, part);
+		copy_short(to, v->iov_base, part);
 		ring_copied(v->iov_base, part);
 		to += part;
 		n -= part;
@@ -271,7 +286,7 @@ bool chain_put(struct chain *c, const void *src, size_t n)
 		struct iovec *v = &c->iov[cursor->at];
 		size_t part = min_size(n, v->iov_len);
 
-		memcpy(v->iov_base, from, part);
+		copy_short(v->iov_base, from, part);
 		from += part;
 		n -= part;
 		cursor_advance(c, cursor, part);
@@ -328,7 +343,7 @@ bool chain_tail_put(struct chain *c, const void *src, size_t n)
 	if (n == 0 || n != c->tail_left)
 		return false;
 	for (unsigned i = c->cursor[CHAIN_WRITABLE].end; i < c->tail_end; i++) {
-		memcpy(c->iov[i].iov_base, from, c->iov[i].iov_len);
+		copy_short(c->iov[i].iov_base, from, c->iov[i].iov_len);
 		from += c->iov[i].iov_len;
 	}
 	c->written += c->tail_left;

@@ -120,7 +120,10 @@ static inline bool chain_add(struct vq *q, struct chain *c, const struct vq_desc
 		return vq_fail(q, "readable descriptor behind a writable one");
 	if (d->len > UINT32_MAX - c->cursor[0].left - c->cursor[1].left)
 		return vq_fail(q, "chain of 4 GiB or more");
-	c->has_writable = side == CHAIN_WRITABLE;
+	if (side == CHAIN_WRITABLE && !c->has_writable) {
+		cursor->at = cursor->end = c->tail_end;
+		c->has_writable = true;
+	}
 	if (d->len == 0)
 		return true;
 	if (offset >= r->size || d->len > r->size - offset)
@@ -135,11 +138,11 @@ static inline bool chain_add(struct vq *q, struct chain *c, const struct vq_desc
 	return true;
 }
 
-/* While a chain is built, cursor[CHAIN_WRITABLE].end counts its own pieces only. */
+/* Without writable descriptors their side is empty, and behind the readable one. */
 static inline void chain_end(struct chain *c)
 {
-	c->cursor[CHAIN_WRITABLE].at = c->cursor[CHAIN_READABLE].end;
-	c->cursor[CHAIN_WRITABLE].end = c->tail_end;
+	if (!c->has_writable)
+		c->cursor[CHAIN_WRITABLE].at = c->cursor[CHAIN_WRITABLE].end = c->tail_end;
 }
 
 /* An indirect table: in one region, or read through gmem_read(). */
