@@ -154,6 +154,42 @@ static void test_reset_while_requests_wait(void **state)
 	fills_what_is_writable();
 }
 
+/* Driver and device wake each other; were a kick or a call lost, both would wait for ever. */
+static void wake_each_other(struct driver_options o)
+{
+	struct driver_buf b[2];
+	unsigned in_flight = 0, seed = 7;
+
+	harness_start(&h, "rng", "rate=1G", HARNESS_THREAD, &o);
+	b[0] = (struct driver_buf){driver_alloc(&h.d, 64, 64), 1, true};
+	b[1] = b[0];
+	for (unsigned round = 0; round < 20000; round++) {
+		struct driver_used used;
+
+		seed = seed * 1664525 + 1013904223;
+		for (unsigned i = seed >> 28 & 3; i > 0; i--)
+			if (driver_add(queue(), b, seed >> 30 ? 1 : 2) >= 0)
+				in_flight++;
+		driver_kick(queue());
+		for (unsigned i = seed >> 20 & 3; i > 0 && in_flight > 0; i--) {
+			assert_int_equal(driver_wait(queue(), WAIT_MS, &used), 0);
+			in_flight--;
+		}
+	}
+	harness_stop(&h);
+}
+
+static void test_no_notification_is_lost(void **state)
+{
+	(void)state;
+	for (int i = 0; i < 8; i++)
+		wake_each_other((struct driver_options){.nqueues = 1,
+							.queue_size = QUEUE_SIZE,
+							.packed = i & 1,
+							.no_event_idx = i & 2,
+							.indirect = i & 4});
+}
+
 /* Every request is completed once, whenever the process dies. */
 static void kill_again_and_again(bool packed)
 {
@@ -220,6 +256,7 @@ int main(void)
 		TEST(rate_is_bounded),
 		TEST(broken_queue_is_reported_and_heals_by_reset),
 		TEST(reset_while_requests_wait),
+		cmocka_unit_test(test_no_notification_is_lost),
 		cmocka_unit_test(test_killed_process_is_replaced_without_loss),
 	};
 

@@ -68,7 +68,8 @@ static void queue_reset(struct driver_queue *q)
 		q->next[i] = (uint16_t)(i + 1);
 	q->free_head = 0;
 	q->nfree = q->size;
-	q->avail_at = q->used_at = q->kicked_at = 0;
+	q->avail_at = q->used_at = 0;
+	q->added = 0;
 	q->avail_wrap = q->used_wrap = true;
 	q->base = packed ? 0x80008000 : 0;
 	fd_drain(q->kick_fd);
@@ -242,6 +243,7 @@ void driver_publish(struct driver_queue *q, uint16_t head)
 {
 	store16(q->driver_area, 4 + 2 * (size_t)(q->avail_at & (q->size - 1)), head);
 	q->avail_at++;
+	q->added++;
 	store16(q->driver_area, 2, q->avail_at);
 }
 
@@ -311,14 +313,12 @@ static bool split_poll(struct driver_queue *q, struct driver_used *ret)
 
 static bool split_wants_kick(struct driver_queue *q)
 {
-	uint16_t added = (uint16_t)(q->avail_at - q->kicked_at);
 	uint16_t event;
 
-	q->kicked_at = q->avail_at;
 	if (!has_event_idx(q))
 		return !(load16(q->device_area, 0) & VRING_USED_F_NO_NOTIFY);
 	event = load16(q->device_area, 4 + 8 * (size_t)q->size);
-	return (uint16_t)(q->avail_at - event - 1) < added;
+	return (uint16_t)(q->avail_at - event - 1) < q->added;
 }
 
 /* ---- packed ---- */
@@ -378,6 +378,7 @@ static int packed_add(struct driver_queue *q, const struct driver_buf *bufs, uns
 	store16(q->desc, 16 * (size_t)head + 14, head_flags);
 	q->avail_at = at;
 	q->avail_wrap = wrap;
+	q->added += n;
 	return id;
 }
 
@@ -403,10 +404,16 @@ static bool packed_poll(struct driver_queue *q, struct driver_used *ret)
 	return true;
 }
 
-/* Always when in doubt: the event index is looked at for "now" only. */
 static bool packed_wants_kick(struct driver_queue *q)
 {
-	return load16(q->device_area, 2) != VRING_PACKED_EVENT_FLAG_DISABLE;
+	uint16_t flags = load16(q->device_area, 2), index = load16(q->device_area, 0), event;
+
+	if (flags != VRING_PACKED_EVENT_FLAG_DESC)
+		return flags != VRING_PACKED_EVENT_FLAG_DISABLE;
+	event = index & (WRAP - 1);
+	if (!!(index & WRAP) != q->avail_wrap)
+		event = (uint16_t)(event - q->size);
+	return (uint16_t)(q->avail_at - event - 1) < q->added;
 }
 
 /* ---- both ---- */
@@ -430,6 +437,7 @@ bool driver_kick(struct driver_queue *q)
 
 	atomic_thread_fence(memory_order_seq_cst);
 	wanted = q->driver->options.packed ? packed_wants_kick(q) : split_wants_kick(q);
+	q->added = 0;
 	if (wanted)
 		driver_kick_always(q);
 	return wanted;

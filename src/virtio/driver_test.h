@@ -76,8 +76,8 @@ struct driver_queue {
 	uint16_t free_head, nfree;
 	uint16_t avail_at, used_at; /* split: indexes; packed: slots */
 	bool avail_wrap, used_wrap;
-	uint16_t kicked_at; /* split: avail_at at the last driver_kick() */
-	uint64_t kicks;	    /* sent */
+	unsigned added; /* ring slots since the last driver_kick() */
+	uint64_t kicks; /* sent */
 };
 
 struct driver {
