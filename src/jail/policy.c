@@ -199,7 +199,7 @@ static int expr_parse(struct parser *p, struct rule *rule, struct slice s)
 
 		for (struct slice ands; and.at; and = ands) {
 			struct slice atom = cut(and, "&&", &ands);
-			struct call_cond cond;
+			struct call_cond cond = {0};
 			int r = atom_parse(p, atom, &cond);
 
 			if (r < 0)
@@ -216,7 +216,7 @@ static int return_parse(struct parser *p, struct slice s, int16_t *ret_outcome)
 {
 	struct slice rest = s;
 	struct slice keyword = word(&rest), errnum = word(&rest);
-	uint64_t value;
+	uint64_t value = 0;
 	int r;
 
 	if (!is_text(keyword, "return"))
@@ -365,7 +365,7 @@ static int file_read(struct err *e, const char *path, char *buf, size_t *ret_n)
 static int file_parse(struct parser *p, const char *path)
 {
 	auto_free char *buf = malloc(POLICY_FILE_MAX);
-	size_t n;
+	size_t n = 0;
 	int r;
 
 	if (!buf)
@@ -431,24 +431,25 @@ static void rule_print(const struct rules *r, const struct rule *rule, FILE *out
 	fputc('\n', out);
 }
 
-static int name_compare(const void *a, const void *b, void *arch)
+static const char *name_of(const struct rules *r, unsigned index)
 {
-	const struct rule *const *left = a, *const *right = b;
-	const call_arch *of = arch;
+	return names_call(r->arch, r->rule[index].number);
+}
 
-	return strcmp(names_call(*of, (*left)->number), names_call(*of, (*right)->number));
+static int name_compare(const void *a, const void *b, void *rules)
+{
+	return strcmp(name_of(rules, *(const unsigned *)a), name_of(rules, *(const unsigned *)b));
 }
 
 void policy_print(const struct rules *r, FILE *out)
 {
-	const struct rule *order[RULES_MAX];
-	call_arch arch = r->arch;
+	unsigned order[RULES_MAX];
 
 	for (unsigned i = 0; i < r->count; i++)
-		order[i] = &r->rule[i];
-	qsort_r(order, r->count, sizeof(order[0]), name_compare, &arch);
+		order[i] = i;
+	qsort_r(order, r->count, sizeof(order[0]), name_compare, (void *)(uintptr_t)r);
 	for (unsigned i = 0; i < r->count; i++)
-		rule_print(r, order[i], out);
+		rule_print(r, &r->rule[order[i]], out);
 }
 
 int policy_print_calls(const char *arch, const struct call *calls, FILE *out, struct err *e)

@@ -150,7 +150,8 @@ static NORETURN void server_run(const struct respawn *r, const struct spawner *s
 	struct server s = {.main = r, .spawner = *spawner, .sock = sock};
 
 	prctl(PR_SET_NAME, "crosvm-respawn", 0, 0, 0);
-	setpgid(0, 0); /* what the terminal sends is for main; this one still has work at main's end */
+	setpgid(0,
+		0); /* what the terminal sends is for main; this one still has work at main's end */
 	s.spawner.clone_flags = CLONE_PARENT;
 	s.last = malloc(r->count * sizeof(s.last[0]));
 	if (!s.last)
@@ -226,7 +227,7 @@ static int ask(struct respawn *r, const struct request *q, const int *fds, size_
 	       int ret_fds[ANSWER_FDS], int32_t *ret_pid, struct err *e)
 {
 	size_t received = 0;
-	struct answer a;
+	struct answer a = {.pid = 0};
 	ssize_t n = fd_send(r->sock, q, sizeof(*q), fds, nfds);
 
 	if (n == 0)
