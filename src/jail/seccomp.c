@@ -62,6 +62,7 @@ const struct call seccomp_common[] = {
 static struct {
 	int fd;
 	char prefix[64];
+	void (*next)(int signal_number); /* whoever handled SIGSYS before */
 } report = {.fd = -1};
 
 static void report_line(int number)
@@ -79,14 +80,17 @@ static void report_line(int number)
 		return; /* nobody is left to tell */
 }
 
-static void report_refusal(int signal_number UNUSED, siginfo_t *info, void *context UNUSED)
+enum { BY_FILTER = 1 }; /* the kernel's SYS_SECCOMP, which the C library does not name */
+
+static void report_refusal(int signal_number, siginfo_t *info, void *context UNUSED)
 {
 	int32_t number = info->si_syscall;
+	bool refused = info->si_code == BY_FILTER; /* not a signal that somebody sent */
 
-	if (report.fd < 0)
+	if (refused && (report.fd < 0 || write(report.fd, &number, sizeof(number)) < 0))
 		report_line(number);
-	else if (write(report.fd, &number, sizeof(number)) < 0)
-		report_line(number);
+	if (report.next)
+		report.next(signal_number);
 	syscall(FILTER_KILL_NUMBER);
 	__builtin_trap();
 }
@@ -105,8 +109,12 @@ static void report_abort(int signal_number UNUSED)
 int seccomp_report_to(const char *name, int fd, struct err *e)
 {
 	struct sigaction action = {.sa_sigaction = report_refusal, .sa_flags = SA_SIGINFO};
+	struct sigaction old = {.sa_handler = SIG_DFL};
 
 	report.fd = fd;
+	if (sigaction(SIGSYS, NULL, &old) == 0 && !(old.sa_flags & SA_SIGINFO) &&
+	    old.sa_handler != SIG_DFL && old.sa_handler != SIG_IGN)
+		report.next = old.sa_handler;
 	snprintf(report.prefix, sizeof(report.prefix), "crosvm: %.20s: the filter refused: ", name);
 	if (sigaction(SIGSYS, &action, NULL) < 0)
 		return err_set(e, errno, "cannot handle SIGSYS");

@@ -96,7 +96,8 @@ int seccomp_load_take(struct filter *f, bool all_threads, struct err *e) MUST_CH
 
 /*
  * From now on a refused call is told before the process dies: its number as an int32_t to fd or, if
- * fd is -1, a line with its name on stderr.  To an fd, so is that the process aborts.
+ * fd is -1, a line with its name on stderr.  To an fd, so is that the process aborts.  A handler of
+ * SIGSYS that was there is called afterwards; what the filter does not allow it, ends the process.
  */
 enum { SECCOMP_REPORT_ABORTED = -2 };
 

@@ -173,6 +173,32 @@ static void a_refused_call_is_told_as_a_line(void **state UNUSED)
 	close(fds[1]);
 }
 
+static void say_goodbye(int signal_number UNUSED)
+{
+	if (write(STDOUT_FILENO, "", 0) == 0)
+		_exit(77);
+}
+
+static int handled_run(const void *is_sent)
+{
+	struct err e;
+
+	signal(SIGSYS, say_goodbye);
+	if (seccomp_report_to("block0", -1, &e) < 0 || (!is_sent && rows_load(few, &e) < 0))
+		return 98;
+	close(STDERR_FILENO);
+	if (is_sent)
+		raise(SIGSYS);
+	syscall(SYS_getcwd, NULL, 0);
+	return 0;
+}
+
+static void an_older_handler_has_its_turn(void **state UNUSED)
+{
+	assert_int_equal(run(handled_run, NULL), 77);
+	assert_int_equal(run(handled_run, "sent"), 77);
+}
+
 static void blocking_the_signal_does_not_help(void **state UNUSED)
 {
 	assert_int_equal(run(refused_run, &(struct report){.fd = -1, .blocked = true}), -SIGSYS);
@@ -281,6 +307,7 @@ int main(void)
 		cmocka_unit_test(the_kernel_does_what_a_rule_says),
 		cmocka_unit_test(a_refused_call_is_told_as_a_number),
 		cmocka_unit_test(a_refused_call_is_told_as_a_line),
+		cmocka_unit_test(an_older_handler_has_its_turn),
 		cmocka_unit_test(blocking_the_signal_does_not_help),
 		cmocka_unit_test(a_thread_can_have_less_than_its_process),
 		cmocka_unit_test(a_long_filter_loads_too),

@@ -12,12 +12,13 @@
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
+#include <unistd.h>
 
 /* Open files of the largest machine: 64 devices of 32 queues with two eventfds each, and room. */
 enum { MAIN_FDS_MAX = 8192 };
 
 /* The guest's accesses, and what chips and transports make of them. */
-static const struct call vcpu_calls[] = {
+static struct call vcpu_calls[] = {
 	CALL_ARG(ioctl, 1, KVM_RUN),
 	CALL_ARG(ioctl, 1, KVM_IRQ_LINE),
 	CALL_ARG(ioctl, 1, KVM_IRQFD),
@@ -52,7 +53,7 @@ static const struct call vcpu_calls[] = {
 	CALL(munmap),
 	CALL(exit),
 	CALL(exit_group),
-	CALL(tgkill),
+	CALL_ARG(tgkill, 0, 0 /* the process itself, see own_pid_set() */),
 	CALL(gettid),
 	CALL(getpid),
 	CALL_END,
@@ -68,6 +69,7 @@ static const struct call loop_calls[] = {
 	CALL(setsockopt),
 	CALL_ARG(fcntl, 1, F_GETFL),
 	CALL_ARG(fcntl, 1, F_SETFL),
+	CALL_ARG(fcntl, 1, F_DUPFD_CLOEXEC), /* a client of a serial port writes and reads */
 	CALL(waitid),
 	CALL(pidfd_send_signal),
 	CALL(eventfd2),
@@ -84,7 +86,6 @@ static const struct call loop_calls[] = {
 	CALL(getpgrp),
 	CALL(getpgid),
 	CALL(rt_sigaction),
-	CALL(kill),
 	/* memory of the C library, without executable pages */
 	CALL(brk),
 	CALL_BITS(mmap, 2, PROT_READ | PROT_WRITE),
@@ -95,6 +96,14 @@ static const struct call loop_calls[] = {
 	CALL(lseek),
 	CALL_END,
 };
+
+/* Main is in the host's PID namespace, where it could signal other processes of its user. */
+static void own_pid_set(struct call *calls)
+{
+	for (struct call *c = calls; c->name; c++)
+		if (strcmp(c->name, "tgkill") == 0)
+			c->cond[0].value = (uint64_t)getpid();
+}
 
 static int threads_start(void *context, struct err *e)
 {
@@ -115,13 +124,12 @@ static const struct call *main_calls(void)
 
 int confine(struct machine *m, struct err *e)
 {
-	const struct jail_config config = {
+	struct jail_config config = {
 		.name = "main",
-		.calls = main_calls(),
 		.ns = &m->devices.spawner.ns,
 		.report_fd = -1,
 		.max_fds = MAIN_FDS_MAX,
-		.writes_files = true, /* --serial file */
+		.writes_files = true,   /* --serial file */
 		.kernel_threads = true, /* KVM makes one at the first KVM_RUN, since Linux 6.13 */
 		.before_filter = threads_start,
 		.context = m,
@@ -129,6 +137,8 @@ int confine(struct machine *m, struct err *e)
 
 	if (!m->config->sandbox)
 		return cpus_start(&m->cpus, e);
+	own_pid_set(vcpu_calls);
+	config.calls = main_calls();
 	m->vcpu_filter = seccomp_prepare(vcpu_calls, e);
 	if (!m->vcpu_filter)
 		return -e->code;
