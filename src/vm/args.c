@@ -144,6 +144,8 @@ static enum args_kind long_option(struct args *a, const char *name, struct args_
 	size_t n = strcspn(name, "=");
 	const struct arg *arg = find_name(a->table, name, n);
 
+	if (!arg && n == 1)
+		arg = find_letter(a->table, *name);
 	if (!arg)
 		return unknown_name(a, name, n, e);
 	return finish(a, arg, "--", name[n] ? name + n + 1 : NULL, ret, e);

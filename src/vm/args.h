@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * args.h - command lines: -c 4, -c4, --cpus=4, --cpus 4, words
+ * args.h - command lines: -c 4, -c4, --cpus=4, --cpus 4, --c=4, words
  *
  * Options and words may be mixed; after "--" everything is a word.  An option that takes a value
  * takes the next word, whatever it looks like.  A mistake is one result like the others, so that

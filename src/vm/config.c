@@ -94,7 +94,7 @@ static void table_init(struct parse *p)
 static int set_option(struct parse *p, const struct config_option *o, const char *value,
 		      struct err *e)
 {
-	if (o->set && o->arg.value && !*value)
+	if (o->set && o->arg.value && !*value && !o->takes_empty)
 		return err_say(e, EINVAL, "a value is missing: %s", o->arg.value);
 	if (o->set)
 		return o->set(p->config, value, e);

@@ -57,8 +57,11 @@ void config_disk_name(unsigned n, char *buf, size_t room)
 int config_param_add(struct config *c, const char *text, struct err *e)
 {
 	size_t used = strlen(c->params);
-	char *grown = realloc(c->params, used + 1 + strlen(text) + 1);
+	char *grown;
 
+	if (!*text)
+		return 0;
+	grown = realloc(c->params, used + 1 + strlen(text) + 1);
 	if (!grown)
 		return err_set(e, ENOMEM, "cannot keep the kernel command line");
 	c->params = grown;

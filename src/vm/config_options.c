@@ -151,7 +151,7 @@ const struct config_option config_options[] = {
 	 .default_text = "1"},
 	{ROW_CALL('i', "initrd", "FILE", "Initial RAM disk", set_initrd)},
 	{ROW_CALL('p', "params", "TEXT", "Words for the kernel command line", config_param_add),
-	 .is_repeatable = true},
+	 .is_repeatable = true, .takes_empty = true},
 	{ROW_CALL('r', "root", "FILE", "Read-only disk image that is the root file system",
 		  add_root)},
 	{ROW_CALL('d', "disk", "FILE", "Read-only disk image", add_disk), .is_repeatable = true},

@@ -10,6 +10,7 @@
 struct config_option {
 	struct arg arg;
 	bool is_repeatable;
+	bool takes_empty; /* a value of no characters */
 
 	/* One of: a plain field of struct config, or a function. */
 	struct opt row; /* OPT_KIND_END: none */
@@ -42,7 +43,7 @@ void config_device_fini(struct config_device *d);
 /* Whether --NAME can go without a value: no text is wanted as its first word. */
 bool config_device_is_optional(const struct device_type *type);
 
-/* Appends a word to the kernel command line. */
+/* Appends words to the kernel command line; none is fine. */
 int config_param_add(struct config *c, const char *text, struct err *e) MUST_CHECK;
 
 /* Whether path can be opened with mode (R_OK, R_OK | W_OK); remedy ends the message. */

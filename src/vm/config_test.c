@@ -191,7 +191,7 @@ static void kernel_may_stand_anywhere(void **state)
 	assert_int_equal(config.mem_bytes, 512u << 20);
 }
 
-static void values_come_in_four_forms(void **state)
+static void values_come_in_several_forms(void **state)
 {
 	(void)state;
 	accepted("-c 3 kernel");
@@ -202,6 +202,10 @@ static void values_come_in_four_forms(void **state)
 	assert_int_equal(config.cpus, 3);
 	accepted("--cpus 3 kernel");
 	assert_int_equal(config.cpus, 3);
+	accepted("--c=3 kernel");
+	assert_int_equal(config.cpus, 3);
+	refused("-c=3 kernel", "--cpus: \"=3\": not a number from 1 to 255");
+	refused("--=3 kernel", "--: unknown option; see --help");
 }
 
 static void memory_is_mib_or_has_a_unit(void **state)
@@ -223,7 +227,7 @@ static void memory_is_mib_or_has_a_unit(void **state)
 static void params_are_joined_in_order(void **state)
 {
 	(void)state;
-	accepted("-p console=ttyS0 --params=quiet kernel -pa=b");
+	accepted("-p console=ttyS0 --params=quiet --params= kernel -pa=b");
 	assert_string_equal(config.params, "console=ttyS0 quiet a=b");
 }
 
@@ -511,7 +515,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		TEST(kernel_alone_gets_the_defaults),
 		TEST(kernel_may_stand_anywhere),
-		TEST(values_come_in_four_forms),
+		TEST(values_come_in_several_forms),
 		TEST(memory_is_mib_or_has_a_unit),
 		TEST(params_are_joined_in_order),
 		TEST(every_mistake_of_a_line_is_told),

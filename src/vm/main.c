@@ -96,6 +96,8 @@ int main(int argc, char **argv)
 		usage(stdout);
 		return EXIT_CODE_OK;
 	}
+	if (strcmp(argv[1], "--version") == 0)
+		return command_version(argc - 2, argv + 2);
 	for (const struct command *c = commands; c->name; c++)
 		if (strcmp(argv[1], c->name) == 0)
 			return c->run(argc - 2, argv + 2);
