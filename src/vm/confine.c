@@ -30,6 +30,7 @@ static struct call vcpu_calls[] = {
 	CALL(write),
 	CALL(sendmsg),
 	CALL(recvmsg),
+	CALL(shutdown), /* of one that does not play along */
 	CALL(poll),
 	CALL(ppoll),
 	CALL(epoll_ctl),
@@ -77,7 +78,6 @@ static const struct call loop_calls[] = {
 	CALL(accept4),
 	CALL(recvfrom),
 	CALL(sendto),
-	CALL(shutdown),
 	/* the terminal */
 	CALL_ARG(ioctl, 1, TCGETS),
 	CALL_ARG(ioctl, 1, TCSETS),
