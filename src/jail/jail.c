@@ -92,7 +92,10 @@ static int namespaces_make(const struct jail_config *config, struct err *e)
 	return r;
 }
 
-/* Root's way to an ordinary identity; CAP_SYS_ADMIN stays for one more step. */
+/*
+ * Root's way to an ordinary identity; CAP_SYS_ADMIN stays for one more step.  Where there is no
+ * such identity, in a user namespace with few ids, root is the ordinary user who made that.
+ */
 static int nobody_become(struct err *e)
 {
 	const uint64_t admin = CAP_BIT(CAP_SYS_ADMIN);
@@ -100,8 +103,9 @@ static int nobody_become(struct err *e)
 
 	if (prctl(PR_SET_KEEPCAPS, 1, 0, 0, 0) < 0)
 		return err_set(e, errno, "cannot keep capabilities");
-	if (setgroups(0, NULL) < 0 || setresgid(NOBODY, NOBODY, NOBODY) < 0 ||
-	    setresuid(NOBODY, NOBODY, NOBODY) < 0)
+	if (setresgid(NOBODY, NOBODY, NOBODY) < 0 && errno == EINVAL)
+		return 0;
+	if (getegid() != NOBODY || setgroups(0, NULL) < 0 || setresuid(NOBODY, NOBODY, NOBODY) < 0)
 		return err_set(e, errno, "cannot become user %d", NOBODY);
 	r = caps_set(admin, admin, 0);
 	return r < 0 ? err_set(e, -r, "cannot drop capabilities") : 0;

@@ -99,6 +99,32 @@ static void a_jailed_process_has_nothing(void **state UNUSED)
 	run_both_ways(looks_around, (void *)(uintptr_t) "look");
 }
 
+static bool file_write(const char *path, const char *text)
+{
+	auto_fd fd = open(path, O_WRONLY | O_CLOEXEC);
+
+	return fd >= 0 && fd_write_all(fd, text, strlen(text)) == 0;
+}
+
+/* Root of a container that an ordinary user made: no other id exists in it. */
+static const char *looks_around_as_sole_id(void *mode)
+{
+	char uid_map[32], gid_map[32];
+
+	snprintf(uid_map, sizeof(uid_map), "0 %u 1", geteuid());
+	snprintf(gid_map, sizeof(gid_map), "0 %u 1", getegid());
+	if (unshare(CLONE_NEWUSER) < 0 || !file_write("/proc/self/uid_map", uid_map) ||
+	    !file_write("/proc/self/setgroups", "deny") ||
+	    !file_write("/proc/self/gid_map", gid_map))
+		return "no user namespace";
+	return looks_around(mode);
+}
+
+static void a_container_with_one_id_will_do(void **state UNUSED)
+{
+	run_forked(looks_around_as_sole_id, (void *)(uintptr_t) "look", geteuid() == 0);
+}
+
 static void what_is_made_alone_is_as_empty(void **state UNUSED)
 {
 	run_both_ways(looks_around, (void *)(uintptr_t) "look-alone");
@@ -449,6 +475,7 @@ int main(int argc, char **argv)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(a_jailed_process_has_nothing),
+		cmocka_unit_test(a_container_with_one_id_will_do),
 		cmocka_unit_test(what_is_made_alone_is_as_empty),
 		cmocka_unit_test(threads_of_the_last_hook_are_filtered_too),
 		cmocka_unit_test(a_policy_replaces_the_lists),
