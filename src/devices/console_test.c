@@ -514,7 +514,7 @@ static void test_bad_options_say_what_is_wrong(void **state)
 	expect_refused("file=/nonexistent/x", "/nonexistent/x");
 	expect_refused("socket=/nonexistent/x", "/nonexistent/x");
 	expect_refused("sink,ports=sink;sink;sink;sink;sink;sink;sink;sink", "more than 8");
-	expect_refused("sink,ports=sink,,nam=x", "port 1");
+	expect_refused("sink,ports=sink,,colour=x", "port 1");
 }
 
 #define TEST(name)          cmocka_unit_test_teardown(test_##name, stop)

@@ -156,7 +156,7 @@ static struct vu_msg good_message(uint32_t request, const struct driver_queue *q
 {
 	switch (request) {
 	case VU_SET_FEATURES:
-		return u64_message(request, f.device->features | 7ull << 28 | 5ull << 32);
+		return u64_message(request, f.device->features | 7ull << 28 | 1ull << 32);
 	case VU_SET_PROTOCOL_FEATURES:
 		return u64_message(request, 0x1b229);
 	case VU_SET_STATUS:
