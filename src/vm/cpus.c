@@ -149,17 +149,16 @@ static void *cpu_thread(void *argument)
 	return NULL;
 }
 
-/* Threads take no signal but the one that interrupts KVM_RUN. */
+/* Threads take the signal that interrupts KVM_RUN, and those of a crash of their own. */
 static void mask_for_threads(sigset_t *ret_old)
 {
+	static const int crashes[] = {SIGSEGV, SIGBUS, SIGABRT, SIGSYS, SIGILL, SIGFPE, SIGTRAP};
 	sigset_t all_but_kick;
 
 	sigfillset(&all_but_kick);
 	sigdelset(&all_but_kick, kick_signal());
-	sigdelset(&all_but_kick, SIGSEGV);
-	sigdelset(&all_but_kick, SIGBUS);
-	sigdelset(&all_but_kick, SIGABRT);
-	sigdelset(&all_but_kick, SIGSYS);
+	for (size_t i = 0; i < ARRAY_LEN(crashes); i++)
+		sigdelset(&all_but_kick, crashes[i]);
 	pthread_sigmask(SIG_SETMASK, &all_but_kick, ret_old);
 }
 
