@@ -15,8 +15,7 @@
 struct leftover {
 	atomic_bool is_there;
 	int dir_fd;
-	dev_t dev;
-	ino_t ino;
+	int file_fd; /* while it is open, no other file gets this one's inode number */
 	char name[LEFTOVER_NAME_MAX];
 };
 
@@ -40,7 +39,6 @@ static int directory_open(struct leftover *l, const char *path, struct err *e)
 int leftover_add(const char *path, struct err *e)
 {
 	struct leftover *l = leftovers;
-	struct stat st;
 	int r;
 
 	while (l < leftovers + LEFTOVERS_MAX && atomic_load(&l->is_there))
@@ -50,28 +48,40 @@ int leftover_add(const char *path, struct err *e)
 	r = directory_open(l, path, e);
 	if (r < 0)
 		return r;
-	if (fstatat(l->dir_fd, l->name, &st, AT_SYMLINK_NOFOLLOW) < 0) {
+	l->file_fd = openat(l->dir_fd, l->name, O_PATH | O_NOFOLLOW | O_CLOEXEC);
+	if (l->file_fd < 0) {
 		r = err_set(e, errno, "%s", path);
 		fd_close(&l->dir_fd);
 		return r;
 	}
-	l->dev = st.st_dev;
-	l->ino = st.st_ino;
 	atomic_store(&l->is_there, true);
 	return 0;
+}
+
+/* Whether the name still stands for the file. */
+static bool is_same(const struct leftover *l)
+{
+	struct stat now, then;
+
+	return fstatat(l->dir_fd, l->name, &now, AT_SYMLINK_NOFOLLOW) == 0 &&
+	       fstat(l->file_fd, &then) == 0 && now.st_dev == then.st_dev &&
+	       now.st_ino == then.st_ino;
+}
+
+static void forget(struct leftover *l)
+{
+	fd_close(&l->file_fd);
+	fd_close(&l->dir_fd);
 }
 
 void leftovers_remove(void)
 {
 	for (struct leftover *l = leftovers; l < leftovers + LEFTOVERS_MAX; l++) {
-		struct stat st;
-
 		if (!atomic_exchange(&l->is_there, false))
 			continue;
-		if (fstatat(l->dir_fd, l->name, &st, AT_SYMLINK_NOFOLLOW) == 0 &&
-		    st.st_dev == l->dev && st.st_ino == l->ino)
+		if (is_same(l))
 			unlinkat(l->dir_fd, l->name, 0);
-		fd_close(&l->dir_fd);
+		forget(l);
 	}
 }
 
@@ -79,13 +89,13 @@ void leftovers_forget(void)
 {
 	for (struct leftover *l = leftovers; l < leftovers + LEFTOVERS_MAX; l++)
 		if (atomic_exchange(&l->is_there, false))
-			fd_close(&l->dir_fd);
+			forget(l);
 }
 
 bool leftover_has_fd(int fd)
 {
 	for (const struct leftover *l = leftovers; l < leftovers + LEFTOVERS_MAX; l++)
-		if (atomic_load(&l->is_there) && l->dir_fd == fd)
+		if (atomic_load(&l->is_there) && (l->dir_fd == fd || l->file_fd == fd))
 			return true;
 	return false;
 }

@@ -24,5 +24,5 @@ void leftovers_remove(void);
 /* Forgets them without removing; for a child that is not the one to do it. */
 void leftovers_forget(void);
 
-/* Whether the fd is a directory kept for this. */
+/* Whether the fd is kept for this. */
 bool leftover_has_fd(int fd);

@@ -58,9 +58,9 @@ static void another_file_of_that_name_stays(void **state)
 
 	(void)state;
 	make_file("file");
-	make_file("kept"); /* holds on to an inode, so that the number is not given again */
 	assert_int_equal(leftover_add("file", &e), 0);
-	assert_int_equal(rename("kept", "file"), 0);
+	unlink("file");
+	make_file("file"); /* of the same inode number, if the old one were gone altogether */
 	leftovers_remove();
 	assert_int_equal(access("file", F_OK), 0);
 }
@@ -76,6 +76,24 @@ static void change_of_directory_does_not_matter(void **state)
 	leftovers_remove();
 	assert_int_equal(chdir(dir), 0);
 	assert_int_equal(access("file", F_OK), -1);
+}
+
+static void fds_are_known_until_it_is_over(void **state)
+{
+	struct err e = {0};
+	int lowest = dup(0);
+
+	(void)state;
+	close(lowest);
+	make_file("file");
+	assert_int_equal(leftover_add("file", &e), 0);
+	assert_true(leftover_has_fd(lowest));
+	assert_true(leftover_has_fd(lowest + 1));
+	assert_false(leftover_has_fd(0));
+	leftovers_remove();
+	assert_false(leftover_has_fd(lowest));
+	assert_int_equal(fcntl(lowest, F_GETFD), -1);
+	assert_int_equal(fcntl(lowest + 1, F_GETFD), -1);
 }
 
 static void what_cannot_be_kept_is_refused(void **state)
@@ -100,6 +118,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(another_file_of_that_name_stays, setup, teardown),
 		cmocka_unit_test_setup_teardown(change_of_directory_does_not_matter, setup,
 						teardown),
+		cmocka_unit_test_setup_teardown(fds_are_known_until_it_is_over, setup, teardown),
 		cmocka_unit_test_setup_teardown(what_cannot_be_kept_is_refused, setup, teardown),
 	};
 
