@@ -47,8 +47,8 @@ struct device_type {
 	int (*open)(struct device *d, struct err *e);
 
 	/*
-	 * In the thread that will serve; jailed, but for the filter, which will cover what is started
-	 * here: threads, if any, and what belongs to one thread. Optional.
+	 * In the thread that will serve; jailed, but for the filter, which will cover what is
+	 * started here: threads, if any, and what belongs to one thread. Optional.
 	 */
 	int (*prepare)(struct device *d, struct err *e);
 
@@ -63,8 +63,9 @@ struct device_type {
 
 	/*
 	 * Finish what is in flight or drop it: queues and guest memory are no longer touched
-	 * afterwards.  Chains that were popped and not pushed will be popped again when a queue that
-	 * was only paused goes on, in-order devices only; out-of-order devices push all.  Optional.
+	 * afterwards.  Chains that were popped and not pushed will be popped again when a queue
+	 * that was only paused goes on, in-order devices only; out-of-order devices push all.
+	 * Optional.
 	 */
 	void (*stop)(struct device *d);
 
@@ -108,8 +109,8 @@ extern const struct device_type *const device_types[];
 const struct device_type *device_type_find(const char *name);
 
 /*
- * For those who run devices.  Makes one from options, a list of key=value,... that ends with NULL; it
- * is not open yet.  name is kept, not copied.  NULL with *e set.
+ * For those who run devices.  Makes one from options, a list of key=value,... that ends with NULL;
+ * it is not open yet.  name is kept, not copied.  NULL with *e set.
  */
 struct device *device_new(const struct device_type *type, const char *name,
 			  const char *const *options, struct err *e) MUST_CHECK;

@@ -9,9 +9,9 @@
  *		return fuzz_device(&rng_type, NULL, data, n);
  *	}
  *
- * The device is opened once and serves a new session for every input, in this thread, without a jail;
- * guest memory is rewritten as it is read (GMEM_HOSTILE).  Scripts connect in order unless they say
- * otherwise, so nearly all of them get to live queues.
+ * The device is opened once and serves a new session for every input, in this thread, without a
+ * jail; guest memory is rewritten as it is read (GMEM_HOSTILE).  Scripts connect in order unless
+ * they say otherwise, so nearly all of them get to live queues.
  */
 #pragma once
 

@@ -7,8 +7,8 @@
  *	... driver_add(&h.d.queues[0], ...), driver_kick(), driver_wait() ...
  *	harness_stop(&h);
  *
- * HARNESS_PROCESS is `crosvm device` in its jail, beside the test program; HARNESS_THREAD is the same
- * loop in this process, where sanitizers and debuggers see it.  Functions assert (cmocka).
+ * HARNESS_PROCESS is `crosvm device` in its jail, beside the test program; HARNESS_THREAD is the
+ * same loop in this process, where sanitizers and debuggers see it.  Functions assert (cmocka).
  */
 #pragma once
 

@@ -2,9 +2,9 @@
 /*
  * serve.c - runs a device: open, jail, serve
  *
- * The process reads its command line, opens the device's files and its own sockets, jails itself, and
- * only then reads the first byte from the front end.  The thread of --disable-sandbox is the same
- * without the jail.
+ * The process reads its command line, opens the device's files and its own sockets, jails itself,
+ * and only then reads the first byte from the front end.  The thread of --disable-sandbox is the
+ * same without the jail.
  */
 #include "devices/serve.h"
 
@@ -146,8 +146,8 @@ static void server_fini(struct server *s)
 }
 
 /*
- * Opens the device and waits for its sockets, which it takes, as it takes d; nothing is read from them
- * before the loop runs.
+ * Opens the device and waits for its sockets, which it takes, as it takes d; nothing is read from
+ * them before the loop runs.
  */
 static int server_init_take(struct server *s, struct device *d, int sock, int listen_fd,
 			    int control_sock, struct err *e)
@@ -165,7 +165,8 @@ static int server_init_take(struct server *s, struct device *d, int sock, int li
 	if (r == 0)
 		r = control_start(s);
 	s->was_opened = r == 0;
-	r = r < 0 ? err_set(e, -r, "cannot wait for its sockets") : (d->type->open ? d->type->open(d, e) : 0);
+	r = r < 0 ? err_set(e, -r, "cannot wait for its sockets")
+		  : (d->type->open ? d->type->open(d, e) : 0);
 	if (r == 0)
 		s->log_fd = log_file_create(d); /* without, front ends get no log */
 	if (r == 0 && sock >= 0) {
@@ -252,11 +253,13 @@ static int listen_at(const char *path, int *ret_fd, struct err *e)
 	size_t n = strlen(path);
 
 	if (n >= sizeof(address.sun_path))
-		return err_say(e, ENAMETOOLONG, "%s: longer than a socket's path can be (%zu bytes)",
-			       path, sizeof(address.sun_path) - 1);
+		return err_say(e, ENAMETOOLONG,
+			       "%s: longer than a socket's path can be (%zu bytes)", path,
+			       sizeof(address.sun_path) - 1);
 	memcpy(address.sun_path, path, n + 1);
 	remove_stale(&address);
-	if (fd < 0 || bind(fd, (struct sockaddr *)&address, sizeof(address)) < 0 || listen(fd, 1) < 0)
+	if (fd < 0 || bind(fd, (struct sockaddr *)&address, sizeof(address)) < 0 ||
+	    listen(fd, 1) < 0)
 		return err_set(e, errno, "cannot listen at %s", path);
 	*ret_fd = fd_take(&fd);
 	return 0;

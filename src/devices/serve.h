@@ -9,13 +9,13 @@
  *
  * with vhost-user on fd 3 and the control socket on fd 4; a device for other programs as
  *
- *	crosvm device TYPE --socket PATH key=value,...		listens; one front end after the other
- *	crosvm device TYPE --fd N key=value,...			N is a connected socket
+ *	crosvm device TYPE --socket PATH key=value,...	listens; one front end after the other
+ *	crosvm device TYPE --fd N key=value,...		N is a connected socket
  *
  * Further options: --policy FILE (a policy instead of the built-in list), --disable-jail, --help.
  *
- * Exit codes: 0 the front end closed the connection, 1 the device could not be opened or jailed, 2 the
- * command line was wrong.  A device process ends when its front end has gone, unless it listens.
+ * Exit codes: 0 the front end closed the connection, 1 the device could not be opened or jailed, 2
+ * the command line was wrong.  A device process ends with its front end, unless it listens.
  */
 #pragma once
 
@@ -31,7 +31,7 @@ enum {
 	DEVICE_FD_CONTROL = 4,	  /* SOCK_SEQPACKET, see docs/control.md */
 };
 
-/* The words after `crosvm device`, ended by NULL. Returns the exit code; prints its own messages. */
+/* The words after `crosvm device`, ended by NULL. The exit code; prints its own messages. */
 int device_main(int argc, char **argv);
 
 struct call;
@@ -45,7 +45,8 @@ const struct call *device_calls(const struct device_type *type);
 
 /*
  * The same in a thread of this process, without a jail: opens the device (messages through e) and
- * serves.  Takes both sockets, also when it fails; control_sock may be -1.  name is kept, not copied.
+ * serves.  Takes both sockets, also when it fails; control_sock may be -1.  name is kept, not
+ * copied.
  */
 int device_thread_start_take(const char *type, const char *name, const char *options, int sock,
 			     int control_sock, struct device_thread **ret_thread,

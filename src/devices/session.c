@@ -289,7 +289,7 @@ static int get_config(struct session *s, struct vu_msg *m)
 	uint8_t space[VU_CONFIG_MAX] = {0};
 	struct vu_msg reply = {0};
 
-	/* Front ends may know a longer space than we: the rest is zero.  An error is an empty reply. */
+	/* Front ends may know a longer space than we: its rest is zero.  No reply is an error. */
 	if (is_inside(at, n, sizeof(space))) {
 		if (s->d->type->config)
 			s->d->type->config(s->d, space);

@@ -8,14 +8,14 @@
  *
  *  N1  Rings are live, and the device is started, only between rings_resume() and rings_pause().
  *  N2  Guest memory and the in-flight log are mapped and unmapped only while all is paused.
- *  N3  A ring is live only with what was checked by ring_start(); size, addresses and base cannot be
- *      changed while it is.
- *  N4  A ring that broke stays so until it is set up anew; one that could not be started is tried again
- *      also when there is other memory.
+ *  N3  A ring is live only with what was checked by ring_start(); size, addresses and base cannot
+ *      be changed while it is.
+ *  N4  A ring that broke stays so until it is set up anew; one that could not be started is tried
+ *      again also when there is other memory.
  *
  * The front end is trusted to be the owner of the memory, with nothing else: indexes, sizes,
- * addresses and descriptors are checked.  What it does wrong is refused (with REPLY_ACK) or ends the
- * connection.
+ * addresses and descriptors are checked.  What it does wrong is refused (with REPLY_ACK) or ends
+ * the connection.
  */
 #pragma once
 
@@ -69,8 +69,8 @@ struct session {
 extern const struct call session_calls[];
 
 /*
- * Begins to serve the socket (non-blocking), which it takes on success.  d->queues must have room for
- * d->nqueues; the device is open.  0 or -errno.
+ * Begins to serve the socket (non-blocking), which it takes on success.  d->queues must have room
+ * for d->nqueues; the device is open.  0 or -errno.
  */
 int session_start_take(struct session *s, struct device *d, struct loop *l, int sock) MUST_CHECK;
 

@@ -3,7 +3,8 @@
  * session_rings.c - rings of a session: checked, started, kicked, paused
  *
  * The device is started when the first ring goes live, and learns of every ring that goes live by a
- * kick: so kicks that were lost with a process before us, and requests in the in-flight log, are seen.
+ * kick: so kicks that were lost with a process before us, and requests in the in-flight log, are
+ * seen.
  */
 #include "devices/session.h"
 
@@ -90,8 +91,8 @@ static bool ring_is_ready(const struct ring *r)
 {
 	bool needs_enable = r->session->acked & VU_BIT(VU_F_PROTOCOL_FEATURES);
 
-	return !r->live && !r->failed && !r->broken && r->kick_fd >= 0 && r->size > 0 && r->has_addresses &&
-	       (r->enabled || !needs_enable);
+	return !r->live && !r->failed && !r->broken && r->kick_fd >= 0 && r->size > 0 &&
+	       r->has_addresses && (r->enabled || !needs_enable);
 }
 
 static int ring_setup(struct ring *r, const char **ret_why)

@@ -19,7 +19,8 @@ enum { WAIT_MS = 10000, QUEUE_SIZE = 16 };
 
 static struct harness h;
 
-static const struct driver_options plain = {.nqueues = 1, .queue_size = QUEUE_SIZE, .inflight = true};
+static const struct driver_options plain = {
+	.nqueues = 1, .queue_size = QUEUE_SIZE, .inflight = true};
 
 static int start(void **state)
 {
@@ -163,7 +164,8 @@ static void test_unknown_features_are_refused(void **state)
 {
 	(void)state;
 	assert_int_equal(driver_stop_queue(&h.d, 0), 0);
-	assert_int_equal(vu_set_u64(&h.d.conn, VU_SET_FEATURES, h.d.acked | 1ull << 60), -EREMOTEIO);
+	assert_int_equal(vu_set_u64(&h.d.conn, VU_SET_FEATURES, h.d.acked | 1ull << 60),
+			 -EREMOTEIO);
 	assert_int_equal(vu_set_u64(&h.d.conn, VU_SET_PROTOCOL_FEATURES, 1ull << 60), -EREMOTEIO);
 	assert_int_equal(driver_send_queue(&h.d, 0), 0);
 	expect_service();
@@ -410,7 +412,8 @@ static void test_config_space_beyond_the_end(void **state)
 
 static void test_unknown_requests_are_refused(void **state)
 {
-	static const uint32_t requests[] = {0, 6, 7, 19, 20, 22, 28, 33, 35, 41, 43, 99, UINT32_MAX};
+	static const uint32_t requests[] = {0,  6,  7,  19, 20, 22,        28,
+					    33, 35, 41, 43, 99, UINT32_MAX};
 
 	(void)state;
 	for (size_t i = 0; i < ARRAY_LEN(requests); i++) {
@@ -500,7 +503,8 @@ static void ask_control(const char *command, const char *expected)
 static void test_control_socket_answers(void **state)
 {
 	(void)state;
-	ask_control("status", "\"ok\":true,\"type\":\"rng\",\"started\":true,\"queues\":1,\"live\":1");
+	ask_control("status",
+		    "\"ok\":true,\"type\":\"rng\",\"started\":true,\"queues\":1,\"live\":1");
 	ask_control("destroy", "\"ok\":false");
 	driver_publish(queue(), QUEUE_SIZE);
 	driver_kick_always(queue());

@@ -2,7 +2,8 @@
 /*
  * smoke_test.c - every device of the table: starts, serves any chain, resets, and survives
  *
- * A device that needs options to open gets a row in options_of(); nothing else is known about it here.
+ * A device that needs options to open gets a row in options_of(); nothing else is known about it
+ * here.
  */
 #include "base/fd.h"
 #include "devices/device.h"

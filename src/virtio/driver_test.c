@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* driver_test.c - a fake driver: memory, rings and requests; driver_front_test.c speaks vhost-user */
+/* driver_test.c - a fake driver: memory, rings, requests; driver_front_test.c is its front end */
 #include "virtio/driver_test.h"
 
 #include "base/fd.h"
@@ -215,7 +215,8 @@ static void table_fill_split(struct vring_desc *t, const struct driver_buf *bufs
 	}
 }
 
-static void table_fill_packed(struct vring_packed_desc *t, const struct driver_buf *bufs, unsigned n)
+static void table_fill_packed(struct vring_packed_desc *t, const struct driver_buf *bufs,
+			      unsigned n)
 {
 	for (unsigned i = 0; i < n; i++)
 		t[i] = (struct vring_packed_desc){bufs[i].addr, bufs[i].len, 0,
@@ -302,7 +303,8 @@ static bool split_poll(struct driver_queue *q, struct driver_used *ret)
 
 	if (load16(q->device_area, 2) == q->used_at)
 		return false;
-	memcpy(&e, (char *)q->device_area + 4 + 8 * (size_t)(q->used_at & (q->size - 1)), sizeof(e));
+	memcpy(&e, (char *)q->device_area + 4 + 8 * (size_t)(q->used_at & (q->size - 1)),
+	       sizeof(e));
 	q->used_at++;
 	ret->id = (uint16_t)e.id;
 	ret->len = e.len;

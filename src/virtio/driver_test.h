@@ -3,8 +3,8 @@
  * driver_test.h - a fake driver, for tests, fuzzers and benchmarks
  *
  * Plays the guest (memory, rings, requests) and, towards a device, the vhost-user front end.  The
- * device under test is a process or a thread on the other end of a socket, or a struct vq in the same
- * thread:
+ * device under test is a process or a thread on the other end of a socket, or a struct vq in the
+ * same thread:
  *
  *	struct driver d;
  *	driver_init(&d, &(struct driver_options){.nqueues = 1, .queue_size = 128});
@@ -15,8 +15,8 @@
  *	driver_kick(&d.queues[0]);
  *	driver_wait(&d.queues[0], 1000, &used);		used.id == id
  *
- * Chains made by driver_add() are valid; driver_desc() and the like are there to damage them before,
- * or behind, the device's back, and driver_publish() makes anything available.
+ * Chains made by driver_add() are valid; driver_desc() and the like are there to damage them
+ * before, or behind, the device's back, and driver_publish() makes anything available.
  *
  * No function asserts; failures are returned, so that fuzzers can use all of it.
  */
@@ -139,7 +139,7 @@ int driver_vq_start(struct driver *d, unsigned index, void *log, struct vq *q) M
 
 /* ---- requests ---- */
 
-/* A valid chain; returns its id, or -ENOSPC.  Not seen by the device before driver_kick() or later. */
+/* A valid chain; returns its id, or -ENOSPC. Available at once, also without a kick. */
 int driver_add(struct driver_queue *q, const struct driver_buf *bufs, unsigned n);
 
 /* Kicks if the device wants to be kicked; true if so. */
@@ -149,7 +149,7 @@ void driver_kick_always(struct driver_queue *q);
 /* The next used chain; its descriptors are free again.  False: none. */
 bool driver_poll(struct driver_queue *q, struct driver_used *ret);
 
-/* The same, waiting for a call at most timeout_ms; -ETIMEDOUT, or -ENODATA if the device hung up. */
+/* The same, waiting for a call at most timeout_ms; -ETIMEDOUT, -ENODATA: the device hung up. */
 int driver_wait(struct driver_queue *q, int timeout_ms, struct driver_used *ret) MUST_CHECK;
 
 /* Whether the device called since the last time we asked. */

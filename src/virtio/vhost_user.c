@@ -17,7 +17,8 @@
 
 static_assert((int)VU_FDS_MAX <= (int)FD_PASS_MAX, "one message, one sendmsg()");
 
-/* Sizes of a payload: fixed, or a fixed part and entries; what counts them is checked separately. */
+/* Sizes of a payload: fixed, or a fixed part and entries; what counts them is checked separately.
+ */
 struct vu_sizes {
 	uint16_t min, max;
 };
@@ -29,7 +30,10 @@ struct vu_row {
 };
 
 #define NO_PAYLOAD     { 0, 0 }
-#define PAYLOAD(field) { sizeof(((union vu_payload *)0)->field), sizeof(((union vu_payload *)0)->field) }
+#define PAYLOAD(field)                                                                             \
+	{                                                                                          \
+		sizeof(((union vu_payload *)0)->field), sizeof(((union vu_payload *)0)->field)     \
+	}
 #define MEMORY	       { offsetof(struct vu_memory, regions), sizeof(struct vu_memory) }
 #define CONFIG	       { offsetof(struct vu_config, data), sizeof(struct vu_config) }
 #define INFLIGHT       { offsetof(struct vu_inflight, padding), sizeof(struct vu_inflight) }
@@ -62,7 +66,8 @@ static const struct vu_row frontend_rows[VU_REQUEST_END] = {
 	[VU_REM_MEM_REG] = {"REM_MEM_REG", PAYLOAD(one_region), NO_PAYLOAD, 1, 0},
 	[VU_SET_STATUS] = {"SET_STATUS", PAYLOAD(u64), NO_PAYLOAD, 0, 0},
 	[VU_GET_STATUS] = {"GET_STATUS", NO_PAYLOAD, PAYLOAD(u64), 0, 0},
-	[VU_SET_DEVICE_STATE_FD] = {"SET_DEVICE_STATE_FD", PAYLOAD(device_state), PAYLOAD(u64), 1, 1},
+	[VU_SET_DEVICE_STATE_FD] = {"SET_DEVICE_STATE_FD", PAYLOAD(device_state), PAYLOAD(u64), 1,
+				    1},
 	[VU_CHECK_DEVICE_STATE] = {"CHECK_DEVICE_STATE", NO_PAYLOAD, PAYLOAD(u64), 0, 0},
 };
 

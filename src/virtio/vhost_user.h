@@ -8,10 +8,11 @@
  * handles a message may read the member of the union that belongs to its request.  The values are
  * still the peer's: indexes, addresses and sizes are to be checked by the handler.
  *
- * Receiving works on blocking sockets (with fd_timeout_set(): -EAGAIN means that time ran out) and on
- * non-blocking ones (-EAGAIN means that the rest has not come yet; call again).
+ * Receiving works on blocking sockets (with fd_timeout_set(): -EAGAIN means that time ran out) and
+ * on non-blocking ones (-EAGAIN means that the rest has not come yet; call again).
  *
- * Reference: QEMU, docs/interop/vhost-user.rst.  Integers are in host order, which is little-endian.
+ * Reference: QEMU, docs/interop/vhost-user.rst.  Integers are in host order, which is
+ * little-endian.
  */
 #pragma once
 
@@ -91,7 +92,8 @@ enum vu_protocol_feature {
 
 #define VU_BIT(number) (1ull << (number))
 
-/* Payload of VU_SET_VRING_KICK, _CALL and _ERR: the queue, and whether no descriptor comes along. */
+/* Payload of VU_SET_VRING_KICK, _CALL and _ERR: the queue, and whether no descriptor comes along.
+ */
 enum { VU_VRING_INDEX_MASK = 0xff, VU_VRING_NO_FD = 0x100 };
 
 struct vu_header {
@@ -199,8 +201,8 @@ void vu_conn_fini(struct vu_conn *c);
 
 /*
  * Receives one whole message.  *ret_msg is written on success and then owns its descriptors
- * (vu_msg_fini()).  Errors end the connection, but -EAGAIN: -ENODATA the peer has closed it, -EPROTO
- * it broke the protocol, else errno.
+ * (vu_msg_fini()).  Errors end the connection, but -EAGAIN: -ENODATA the peer has closed it,
+ * -EPROTO it broke the protocol, else errno.
  */
 int vu_recv(struct vu_conn *c, struct vu_msg *ret_msg) MUST_CHECK;
 
@@ -219,7 +221,8 @@ const char *vu_request_name(uint32_t request);
 /* ---- back end: answers ---- */
 
 /* Answers a request with the payload in reply (u64, state, config, inflight, ...) and its fds. */
-int vu_reply(const struct vu_conn *c, const struct vu_msg *request, struct vu_msg *reply) MUST_CHECK;
+int vu_reply(const struct vu_conn *c, const struct vu_msg *request, struct vu_msg *reply)
+	MUST_CHECK;
 int vu_reply_u64(const struct vu_conn *c, const struct vu_msg *request, uint64_t value) MUST_CHECK;
 
 /* Whether the request has a reply of its own, so that no acknowledgement is due. */

@@ -12,18 +12,18 @@
  *	}
  *	vq_notify(q);				interrupts the driver if it asked for it
  *
- * A chain is copied and checked whole by vq_pop(): either all of it is sound or the queue is broken.
- * What is checked: every index and address, loops, readable before writable, the sum of lengths,
- * indirect tables (size, nesting), heads that are in flight already, an available index too far
- * ahead.  Whatever rule the guest breaks, q->broken is set to a constant string, once, and vq_pop()
- * returns false until the queue is started again.  Nothing here trusts, logs or allocates.
+ * A chain is copied and checked whole by vq_pop(): either all of it is sound or the queue is
+ * broken.  What is checked: every index and address, loops, readable before writable, the sum of
+ * lengths, indirect tables (size, nesting), heads that are in flight already, an available index
+ * too far ahead.  Whatever rule the guest breaks, q->broken is set to a constant string, once, and
+ * vq_pop() returns false until the queue is started again.  Nothing here trusts, logs or allocates.
  *
- * struct chain is meant to be embedded in a device's request; chains may be pushed in any order.  Its
- * iovecs point into guest memory: the kernel may use them, our code goes through chain_get() and
- * chain_put().
+ * struct chain is meant to be embedded in a device's request; chains may be pushed in any order.
+ * Its iovecs point into guest memory: the kernel may use them, our code goes through chain_get()
+ * and chain_put().
  *
- * Notifications need no care: a driver is asked to kick when vq_pop() found the queue empty, and only
- * then.  Whoever stops popping earlier must go on by himself.
+ * Notifications need no care: a driver is asked to kick when vq_pop() found the queue empty, and
+ * only then.  Whoever stops popping earlier must go on by himself.
  *
  * With an in-flight log (vhost-user, "Inflight I/O tracking") a queue that is started after its
  * process died hands out again, first and in their order, the requests that were not pushed.
@@ -79,8 +79,9 @@ struct vq_setup {
 	gpa desc, driver, device; /* the three areas (split: descriptors, available, used) */
 
 	/*
-	 * As in VHOST_USER_SET_VRING_BASE.  Split: the available index.  Packed: bits 0 to 15 available
-	 * index and wrap counter, 16 to 31 the same of the used side; 0x80008000 for a fresh ring.
+	 * As in VHOST_USER_SET_VRING_BASE.  Split: the available index.  Packed: bits 0 to 15
+	 * available index and wrap counter, 16 to 31 the same of the used side; 0x80008000 for a
+	 * fresh ring.
 	 */
 	uint32_t base;
 	void *log;	  /* in-flight log of this queue, vq_log_bytes() of it; NULL for none */
@@ -125,9 +126,9 @@ struct vq {
 int vq_start(struct vq *q, const struct vq_setup *setup, const char **ret_why) MUST_CHECK;
 
 /*
- * Ends a session; the queue touches guest memory no more.  Returns the base for the next vq_start():
- * requests popped but not pushed will be popped again then (in-order devices only; the others must
- * push all before, or have a log).
+ * Ends a session; the queue touches guest memory no more.  Returns the base for the next
+ * vq_start(): requests popped but not pushed will be popped again then (in-order devices only; the
+ * others must push all before, or have a log).
  */
 uint32_t vq_stop(struct vq *q);
 
@@ -163,8 +164,8 @@ static inline uint32_t chain_left(const struct chain *c, enum chain_side side)
 bool chain_get(struct chain *c, void *dst, size_t n) MUST_CHECK;
 bool chain_put(struct chain *c, const void *src, size_t n) MUST_CHECK;
 
-/* Advances without looking; chain_skip() of the writable side counts the bytes as written, for those
- * that the kernel wrote through chain_iov(). False, and nothing done, if fewer are left. */
+/* Advances without looking; chain_skip() of the writable side counts the bytes as written, for
+ * those that the kernel wrote through chain_iov(). False, and nothing done, if fewer are left. */
 bool chain_skip(struct chain *c, enum chain_side side, size_t n) MUST_CHECK;
 
 /*

@@ -2,10 +2,10 @@
 /*
  * vq_bench.c - nanoseconds that one request costs in the virtqueue code
  *
- * A request is what a disk's driver sends: header, 4 KiB of data, status.  The device's side of it is
- * timed: pop, copy the header, split off the status, look at the iovec, write the status, push; one
- * notification a batch.  The driver fills the ring between the timed stretches.  Medians of many
- * batches; run it alone on its core for figures that repeat.
+ * A request is what a disk's driver sends: header, 4 KiB of data, status.  The device's side of it
+ * is timed: pop, copy the header, split off the status, look at the iovec, write the status, push;
+ * one notification a batch.  The driver fills the ring between the timed stretches.  Medians of
+ * many batches; run it alone on its core for figures that repeat.
  */
 #include "base/loop.h"
 #include "virtio/driver_test.h"
@@ -101,7 +101,8 @@ int main(void)
 	measure("split, indirect", (struct driver_options){.indirect = true}, false);
 	measure("split, in-flight log", (struct driver_options){0}, true);
 	measure("packed", (struct driver_options){.packed = true}, false);
-	measure("packed, indirect", (struct driver_options){.packed = true, .indirect = true}, false);
+	measure("packed, indirect", (struct driver_options){.packed = true, .indirect = true},
+		false);
 	measure("packed, in-flight log", (struct driver_options){.packed = true}, true);
 	return 0;
 }

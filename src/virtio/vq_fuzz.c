@@ -2,9 +2,9 @@
 /*
  * vq_fuzz.c - queues on memory that changes under them
  *
- * The input is a script.  The fake driver makes valid chains and damages rings as it says; the device
- * side pops, reads, writes, pushes, dies and starts again; and whenever anything is read from guest
- * memory, the script may rewrite what was just read (mem/gmem.h, GMEM_HOSTILE).
+ * The input is a script.  The fake driver makes valid chains and damages rings as it says; the
+ * device side pops, reads, writes, pushes, dies and starts again; and whenever anything is read
+ * from guest memory, the script may rewrite what was just read (mem/gmem.h, GMEM_HOSTILE).
  */
 #include "base/num.h"
 #include "virtio/driver_test.h"

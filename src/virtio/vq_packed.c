@@ -2,17 +2,17 @@
 /*
  * vq_packed.c - packed virtqueues (virtio 1.2, section 2.8) and their in-flight log
  *
- * One ring of descriptors.  The driver makes a chain available by setting the AVAIL bit of its first
- * descriptor to its wrap counter; we write one used descriptor at used_at and go on by as many slots
- * as the chain took.  The id is in the last descriptor of a chain.
+ * One ring of descriptors.  The driver makes a chain available by setting the AVAIL bit of its
+ * first descriptor to its wrap counter; we write one used descriptor at used_at and go on by as
+ * many slots as the chain took.  The id is in the last descriptor of a chain.
  *
  *  P1  used_at, going on by in_flight slots and those to be replayed, gives avail_at.
  *  P2  An id is below the size of the ring and in flight at most once (q->ids).
- *  P3  In the log every entry is on the free list or in the list of a head with inflight == 1, but for
- *      what happened since old_free_head and old_used_idx were last set.
+ *  P3  In the log every entry is on the free list or in the list of a head with inflight == 1, but
+ * for what happened since old_free_head and old_used_idx were last set.
  *
- * The log keeps copies of the descriptors, for the driver may reuse a slot of the ring as soon as any
- * request that lies before it is used.
+ * The log keeps copies of the descriptors, for the driver may reuse a slot of the ring as soon as
+ * any request that lies before it is used.
  */
 #include "virtio/vq_ring.h"
 

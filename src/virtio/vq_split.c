@@ -3,13 +3,13 @@
  * vq_split.c - split virtqueues (virtio 1.2, section 2.7) and their in-flight log
  *
  * The driver puts a head into the available ring and raises its index; we follow the descriptors of
- * the table from there, and give the head back in the used ring.  avail_at and used_at count for ever
- * and wrap at 2^16; masked, they are positions.
+ * the table from there, and give the head back in the used ring.  avail_at and used_at count for
+ * ever and wrap at 2^16; masked, they are positions.
  *
  *  S1  used_at + in_flight + (what is left to replay) == avail_at, modulo 2^16, at most size apart.
  *  S2  A head is in flight at most once (q->ids).
- *  S3  The log has inflight == 1 for exactly the heads that are in flight or to be replayed, but for
- *      the one whose used index was raised last: that it is done shows in used_idx.
+ *  S3  The log has inflight == 1 for exactly the heads that are in flight or to be replayed, but
+ * for the one whose used index was raised last: that it is done shows in used_idx.
  *
  * Kicks: armed means that the driver was told to kick when it adds something at avail_at.  With
  * EVENT_IDX popping disarms by itself, for the event index is left behind.
