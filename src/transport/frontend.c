@@ -355,10 +355,12 @@ uint8_t frontend_status(struct frontend *f)
 	return status;
 }
 
+/* All but the eventfds, which others read without the lock. */
 static void queue_clear(struct frontend *f, struct frontend_queue *q)
 {
-	*q = (struct frontend_queue){
-		.size = f->args.queue_size, .kick_fd = q->kick_fd, .call_fd = q->call_fd};
+	q->size = f->args.queue_size;
+	q->enabled = q->live = q->begun = q->has_base = false;
+	q->desc = q->driver = q->device = 0;
 }
 
 static void reset(struct frontend *f)
