@@ -33,6 +33,7 @@ enum {
 #define LEAF_SIZES        0x80000008u
 #define LEAF_AMD_CACHE    0x8000001Du
 #define LEAF_AMD_TOPOLOGY 0x8000001Eu
+#define LEAF_AMD_LEVELS   0x80000026u
 
 enum {
 	ECX_MONITOR = 1 << 3,
@@ -150,10 +151,14 @@ static void leaf_adjust(struct kvm_cpuid_entry2 *leaf, bool is_amd, const struct
 
 static bool is_topology(uint32_t function)
 {
-	return function == LEAF_TOPOLOGY || function == LEAF_TOPOLOGY2;
+	return function == LEAF_TOPOLOGY || function == LEAF_TOPOLOGY2 ||
+	       function == LEAF_AMD_LEVELS;
 }
 
-/* Drops all entries of the topology leaves; returns whether leaf 0x1F was one. */
+/*
+ * Drops all entries of the topology leaves; returns whether leaf 0x1F was one.  AMD's own list of
+ * levels, which describes the host, is not replaced: guests then take leaf 0xB.
+ */
 static bool topology_drop(struct kvm_cpuid2 *table)
 {
 	bool had_second = false;

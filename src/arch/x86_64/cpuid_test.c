@@ -61,6 +61,7 @@ static const struct kvm_cpuid_entry2 amd[] = {
 	{.function = 0x8000001D, .index = 2, .flags = INDEXED, .eax = 0x4143},
 	{.function = 0x8000001D, .index = 3, .flags = INDEXED, .eax = 0x3C163},
 	{.function = 0x8000001E, .eax = 7, .ebx = 0x103, .ecx = 0x300},
+	{.function = 0x80000026, .index = 0, .flags = INDEXED, .eax = 1, .ebx = 2, .ecx = 0x100},
 };
 
 static struct kvm_cpuid2 *table;
@@ -195,6 +196,7 @@ static void amd_counts_cores_its_own_way(void **state)
 	assert_int_equal(leaf(0x8000001D, 3)->eax, 0x163 | 15 << 14);
 	assert_int_equal(leaf(0xB, 1)->ebx, 12);
 	assert_null(leaf(0x1F, 0));
+	assert_null(leaf(0x80000026, 0)); /* the host's levels */
 }
 
 static void highest_leaf_reaches_the_topology(void **state)
@@ -229,9 +231,10 @@ static void full_table_is_an_error(void **state)
 	memcpy(table->entries, amd, sizeof(amd));
 	table->nent = ARRAY_LEN(amd);
 
-	assert_int_equal(cpuid_adjust(table, ARRAY_LEN(amd) + 2, &facts), -E2BIG);
-	table->nent = ARRAY_LEN(amd);
-	assert_int_equal(cpuid_adjust(table, ARRAY_LEN(amd) + 3, &facts), 0);
+	assert_int_equal(cpuid_adjust(table, ARRAY_LEN(amd) + 1, &facts), -E2BIG);
+	memcpy(table->entries, amd, sizeof(amd));
+	table->nent = ARRAY_LEN(amd); /* of which one is dropped */
+	assert_int_equal(cpuid_adjust(table, ARRAY_LEN(amd) + 2, &facts), 0);
 }
 
 #define T(name) cmocka_unit_test_setup_teardown(name, table_new, table_free)

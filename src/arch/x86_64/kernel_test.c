@@ -443,6 +443,52 @@ static void directory_is_named(void **state)
 	close(k.fd);
 }
 
+static void initrd_must_be_a_file_with_something_in_it(void **state)
+{
+	auto_fd kernel = -1, empty = memfd_create("initrd", MFD_CLOEXEC);
+	auto_fd folder = open("/", O_RDONLY | O_CLOEXEC);
+	struct arch_kernel k = {.path = "kernel", .initrd_path = "initrd", .cmdline = ""};
+
+	(void)state;
+	sample_bzimage(&sample, code, sizeof(code));
+	kernel = file_of(sample.bytes, sample.n);
+	k.fd = kernel;
+
+	k.initrd_fd = empty;
+	assert_true(arch_kernel_load(&k, &gmem, &entry, &err) < 0);
+	assert_non_null(strstr(err.text, "initrd: the initrd is empty"));
+	k.initrd_fd = folder;
+	assert_true(arch_kernel_load(&k, &gmem, &entry, &err) < 0);
+	assert_non_null(strstr(err.text, "initrd: Is a directory"));
+	k.initrd_fd = -1;
+	assert_true(arch_kernel_load(&k, &gmem, &entry, &err) < 0);
+	assert_non_null(strstr(err.text, "initrd: Bad file descriptor"));
+}
+
+static void multiboot_needs_that_we_lack_are_named(void **state)
+{
+	const uint32_t magic = 0x1BADB002;
+	uint32_t header[3] = {magic, 1 << 2, 0u - magic - (1 << 2)};
+
+	(void)state;
+	sample_multiboot(&sample, 0x100000, code, sizeof(code));
+	memcpy(sample.bytes + 0x300, header, sizeof(header));
+	expect_refusal("video mode");
+
+	header[1] = 1 << 9;
+	header[2] = 0u - magic - (1 << 9);
+	memcpy(sample.bytes + 0x300, header, sizeof(header));
+	expect_refusal("unknown needs 0x200");
+}
+
+static void pvh_entry_outside_of_the_kernel_is_refused(void **state)
+{
+	(void)state;
+	sample_pvh(&sample, code, sizeof(code));
+	sample.bytes[0x200 + 16 + 3] = 0x70; /* of the note's address */
+	expect_refusal("PVH entry 0x70");
+}
+
 static void samples_make(struct sample all[5])
 {
 	sample_bzimage(&all[0], code, sizeof(code));
@@ -563,6 +609,9 @@ int main(void)
 		T(arm_image_is_named),
 		T(foreign_elf_files_are_named),
 		T(directory_is_named),
+		T(initrd_must_be_a_file_with_something_in_it),
+		T(multiboot_needs_that_we_lack_are_named),
+		T(pvh_entry_outside_of_the_kernel_is_refused),
 		T(truncated_files_are_refused_at_every_length),
 		T(fuzzed_headers_never_crash),
 	};
