@@ -101,7 +101,8 @@ def test_help_names_every_device_that_is_built_in(crosvm):
 
 
 def test_all_mistakes_are_told_at_once(crosvm, tmp_path):
-    done = crosvm('run', '-m', 'much', '--cpus=0', '--qcow', 'a', '--bogus', tmp_path / 'none', '-x')
+    done = crosvm('run', '-m', 'much', '--cpus=0', '--qcow', 'a', '--bogus', tmp_path / 'none',
+                  '-x')
     assert done.returncode == USAGE
     assert lines(done) == [
         'crosvm: --mem: "much": not a size from 1M to 4T',

@@ -27,7 +27,10 @@ check_layers() { $python tools/layers.py; }
 check_sizes() { $python tools/sizes.py; }
 check_headers() { $python tools/headers.py $gcc; }
 check_sparse() { $python tools/sparse.py $gcc; }
-check_spell() { ours | grep -v '^fuzz/corpus/' | xargs -r codespell --ignore-regex '\\n' -I tools/spelling.txt; }
+check_spell() {
+	ours | grep -v '^fuzz/corpus/' |
+		xargs -r codespell --ignore-regex '\\n' -I tools/spelling.txt
+}
 check_shell() {
 	ours dev .ci tools | xargs grep -lE '^#!/bin/(ba)?sh' | xargs -r shellcheck
 	ours tools/guests | grep '\.sh$' | xargs -r shellcheck -s sh -e SC2016
@@ -45,7 +48,8 @@ check_tidy() {
 check_cppcheck() {
 	cppcheck -q -j "$(nproc)" --std=c11 --error-exitcode=1 --inline-suppr --library=posix \
 		--enable=warning,performance,portability --suppressions-list=tools/cppcheck.txt \
-		--suppress='*:*_test.c' --suppress='*:*_fuzz.c' -Isrc -D_GNU_SOURCE -D__x86_64__ --template=gcc src
+		--suppress='*:*_test.c' --suppress='*:*_fuzz.c' \
+		-Isrc -D_GNU_SOURCE -D__x86_64__ --template=gcc src
 }
 
 check_analyzer() {

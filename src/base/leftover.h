@@ -2,9 +2,9 @@
 /*
  * leftover.h - files that must not outlive the process: sockets, links to pseudoterminals
  *
- * State of the whole process, because signal handlers and a process forked from this one remove them
- * too: whoever still may when the end comes.  A file is removed only while it is the one that was
- * registered, and through its directory, so that a change of root does not matter.
+ * State of the whole process, because signal handlers and a process forked from this one remove
+ * them too: whoever still may when the end comes.  A file is removed only while it is the one that
+ * was registered, and through its directory, so that a change of root does not matter.
  */
 #pragma once
 

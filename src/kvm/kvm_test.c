@@ -124,7 +124,8 @@ static void doorbell_counts_matching_writes(void **state)
 	assert_int_equal(vcpu_run(&g->vcpu), 0);
 	assert_int_equal(g->vcpu.run->exit_reason, KVM_EXIT_HLT);
 	assert_int_equal(fd_drain(fd), 2);
-	assert_int_equal(g->vm.host.ops->doorbell(&g->vm.host, true, 0x20, 1, &match, fd, false), 0);
+	assert_int_equal(g->vm.host.ops->doorbell(&g->vm.host, true, 0x20, 1, &match, fd, false),
+			 0);
 	assert_int_equal(g->vm.host.ops->doorbell(&g->vm.host, true, 0x20, 1, &match, fd, false),
 			 -ENOENT);
 }

@@ -48,7 +48,7 @@ int vm_host_init(struct vm *vm) MUST_CHECK;
 void vm_host_fini(struct vm *vm);
 
 /*
- * Routes interrupt lines 0 to 23 to the I/O APIC (line 0 to pin 2, as on every PC) and 0 to 15 to the
- * PICs as well; once, when the interrupt controllers exist.
+ * Routes interrupt lines 0 to 23 to the I/O APIC (line 0 to pin 2, as on every PC) and 0 to 15 to
+ * the PICs as well; once, when the interrupt controllers exist.
  */
 int vm_lines_route(struct vm *vm) MUST_CHECK;

@@ -2,9 +2,9 @@
 /*
  * confine.h - the main process's own jail
  *
- * Before the guest's first instruction main gives up all it no longer needs: identity, capabilities,
- * file system, network, exec.  vCPU threads, which touch what the guest writes first, are held to a
- * smaller list of calls than the loop.
+ * Before the guest's first instruction main gives up all it no longer needs: identity,
+ * capabilities, file system, network, exec.  vCPU threads, which touch what the guest writes first,
+ * are held to a smaller list of calls than the loop.
  */
 #pragma once
 

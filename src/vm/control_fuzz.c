@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* control_fuzz.c - any bytes to the control socket; replies are JSON, and the socket stays usable */
+/*
+ * control_fuzz.c - any bytes to the control socket; replies are JSON, and the socket stays usable
+ */
 #include "vm/control.h"
 
 #include "base/fd.h"

@@ -38,8 +38,8 @@ struct cpu {
 };
 
 struct cpus_events {
-	/* A vCPU ended the VM; why is one line for the user.  Called on the vCPU's thread, which then
-	 * waits to be stopped.  May be called by several. */
+	/* A vCPU ended the VM; why is one line for the user.  Called on the vCPU's thread, which
+	 * then waits to be stopped.  May be called by several. */
 	void (*ended)(void *context, struct cpu *c, enum cpu_end end, const char *why);
 
 	/* On each vCPU's thread before its first instruction: its filter. Failure ends the VM. */

@@ -144,7 +144,8 @@ static int foreign_connect(struct vm_device *d, struct err *e)
 	if (fd < 0)
 		return err_set(e, errno, "%s: cannot make a socket", d->name);
 	if (strlen(d->config->socket) >= sizeof(addr.sun_path))
-		return err_say(e, ENAMETOOLONG, "--vhost-user: %s: longer than a socket's path may be",
+		return err_say(e, ENAMETOOLONG,
+			       "--vhost-user: %s: longer than a socket's path may be",
 			       d->config->socket);
 	memcpy(addr.sun_path, d->config->socket, strlen(d->config->socket) + 1);
 	if (connect(fd, (struct sockaddr *)&addr, sizeof(addr)) < 0)
@@ -196,8 +197,11 @@ int devices_spawn(struct machine *m, struct err *e)
 	for (unsigned i = 0; i < m->config->ndevices; i++) {
 		struct vm_device *d = &all->list[i];
 
-		*d = (struct vm_device){.machine = m, .config = &m->config->devices[i], .sock = -1,
-					.control_sock = -1, .child = {.pidfd = -1, .report_fd = -1}};
+		*d = (struct vm_device){.machine = m,
+					.config = &m->config->devices[i],
+					.sock = -1,
+					.control_sock = -1,
+					.child = {.pidfd = -1, .report_fd = -1}};
 		device_name(all, d);
 		all->count++;
 	}
@@ -252,7 +256,8 @@ static void frontend_arguments(struct machine *m, struct vm_device *d, struct fr
 	if (config->queues == 0)
 		args->nqueues = FS_QUEUES;
 	memcpy(fs->tag, config->tag, min_size(strlen(config->tag), sizeof(fs->tag)));
-	fs->num_request_queues = le32_of(args->nqueues - 1); /* all but the one for urgent requests */
+	fs->num_request_queues =
+		le32_of(args->nqueues - 1); /* all but the one for urgent requests */
 	args->config = fs;
 	args->config_size = sizeof(*fs);
 }

@@ -9,8 +9,8 @@
  *	devices_wait	before the guest runs: every device has answered
  *
  * A process that ends is reported by name, started again and takes up where it was.  One that ends
- * DEVICE_DEATHS_MAX times in a row, without having completed a request or lived a second in between,
- * ends the VM.
+ * DEVICE_DEATHS_MAX times in a row, without having completed a request or lived a second in
+ * between, ends the VM.
  */
 #pragma once
 

@@ -64,10 +64,11 @@ static bool handle_internal_error(struct cpu *c)
 	char why[256];
 
 	if (run->internal.suberror == KVM_INTERNAL_ERROR_EMULATION)
-		snprintf(why, sizeof(why),
-			 "vCPU %u: KVM could not emulate an instruction of the guest; a KVM without "
-			 "hardware virtualization can't run stock kernels (see crosvm check)",
-			 c->vcpu.index);
+		snprintf(
+			why, sizeof(why),
+			"vCPU %u: KVM could not emulate an instruction of the guest; a KVM without "
+			"hardware virtualization can't run stock kernels (see crosvm check)",
+			c->vcpu.index);
 	else
 		snprintf(why, sizeof(why), "vCPU %u: KVM internal error, suberror %u",
 			 c->vcpu.index, run->internal.suberror);
@@ -79,8 +80,9 @@ static bool handle_fail_entry(struct cpu *c)
 	struct kvm_run *run = c->vcpu.run;
 	char why[128];
 
-	snprintf(why, sizeof(why), "vCPU %u: the processor refused the guest's state, reason 0x%llx",
-		 c->vcpu.index, (unsigned long long)run->fail_entry.hardware_entry_failure_reason);
+	snprintf(why, sizeof(why),
+		 "vCPU %u: the processor refused the guest's state, reason 0x%llx", c->vcpu.index,
+		 (unsigned long long)run->fail_entry.hardware_entry_failure_reason);
 	return ends(c, CPU_END_KVM_ERROR, why);
 }
 

@@ -5,8 +5,8 @@
 #include "vm/cpus.h"
 
 /*
- * Handles the exit that is in the vCPU's shared page, on its thread.  True: run on; false: this vCPU
- * ended the VM and cpus_events.ended was called.
+ * Handles the exit that is in the vCPU's shared page, on its thread.  True: run on; false: this
+ * vCPU ended the VM and cpus_events.ended was called.
  */
 bool exit_handle(struct cpu *c);
 

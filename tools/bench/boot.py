@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """from exec to the guest's init, beside QEMU's microvm, with the same kernels and initrd
 
-Runs in the testbed, interleaved, files in memory, the first boot left out.  With instructions counted
-as time (one a nanosecond) the CPU time of the process tree, which includes the guest, is a count
-of instructions in millions; it repeats to some 0.2 %.  The wall times are of a second run without that.
+Runs in the testbed, interleaved, files in memory, the first boot left out.  With instructions
+counted as time (one a nanosecond) the CPU time of the process tree, which includes the guest, is a
+count of instructions in millions; it repeats to some 0.2 %.  The wall times are of a second run
+without that.
 """
 import statistics
 import subprocess
@@ -16,7 +17,8 @@ from testbed import l1
 
 TOP = Path(__file__).resolve().parent.parent.parent
 MARKER = 'GUEST release'
-MICROVM = ('qemu-system-x86_64 -M microvm,pit=on,pic=on,rtc=on -accel kvm -cpu host -m 256 -nodefaults '
+MICROVM = ('qemu-system-x86_64 -M microvm,pit=on,pic=on,rtc=on -accel kvm -cpu host -m 256 '
+           '-nodefaults '
            '-no-reboot -display none -serial stdio -kernel /tmp/{kernel} -initrd /tmp/initrd '
            '-append "console=ttyS0 reboot=t panic=-1"')
 CROSVM = ('/tmp/crosvm run -m 256 -i /tmp/initrd -p panic=-1 {devices} /tmp/{kernel}')
@@ -32,7 +34,8 @@ def script(kernels, machines):
     for kernel in kernels:
         for i in range(ROUNDS + 1):
             for name, command in machines.items():
-                lines.append(f'echo "{kernel} {name} {i} $(/run/out/until -p -t 100 -m "{MARKER}" -- '
+                lines.append(f'echo "{kernel} {name} {i} '
+                             f'$(/run/out/until -p -t 100 -m "{MARKER}" -- '
                              f'{command.format(kernel=kernel, **DEVICES)})"')
     return '\n'.join(lines)
 
@@ -85,9 +88,12 @@ def main():
         for name in machines:
             rows = counted[kernel, name]
             print(f'{kernel:20} {name:10} {median(rows, "cpu_ms"):15.1f} '
-                  f'{median(timed[kernel, name], "wall_ms"):9.0f} {median(rows, "pss_kib") / 1024:8.1f}')
-        ratio = median(counted[kernel, 'crosvm'], 'cpu_ms') / median(counted[kernel, 'microvm'], 'cpu_ms')
-        wall = median(timed[kernel, 'crosvm'], 'wall_ms') / median(timed[kernel, 'microvm'], 'wall_ms')
+                  f'{median(timed[kernel, name], "wall_ms"):9.0f} '
+                  f'{median(rows, "pss_kib") / 1024:8.1f}')
+        ratio = (median(counted[kernel, 'crosvm'], 'cpu_ms') /
+                 median(counted[kernel, 'microvm'], 'cpu_ms'))
+        wall = (median(timed[kernel, 'crosvm'], 'wall_ms') /
+                median(timed[kernel, 'microvm'], 'wall_ms'))
         print(f'{kernel:20} {"ratio":10} {ratio:15.3f} {wall:9.3f}')
 
 

@@ -180,7 +180,7 @@ int main(int argc, char **argv)
 		}
 	}
 	if (!marker || optind == argc) {
-		fprintf(stderr, "usage: until [-n RUNS] [-t SECONDS] [-p] -m MARKER -- COMMAND...\n");
+		fputs("usage: until [-n RUNS] [-t SECONDS] [-p] -m MARKER -- COMMAND...\n", stderr);
 		return 2;
 	}
 	for (int i = 0; i < runs; i++)
