@@ -77,9 +77,9 @@ struct request {
 	struct block *block;
 	struct vq *queue;
 	struct request *next; /* free */
-	struct range *ranges; /* RANGES_MAX, of discard and write-zeroes */
-	unsigned nranges, range_at;
+	unsigned nranges, range_at; /* discard and write-zeroes */
 	struct chain chain;
+	struct range ranges[RANGES_MAX];
 };
 
 struct block {
@@ -93,8 +93,8 @@ struct block {
 
 	struct image image;
 	struct aio io;
-	struct request *requests, *free;
-	struct range *ranges;
+	struct request *requests, *free; /* of the pool, and those given back */
+	unsigned fresh;			 /* requests from here on were never used: no memory yet */
 	bool writeback, stopping;
 	uint32_t starved, pushed; /* bit q: of queue q */
 	struct watch again;       /* an eventfd: starved, but no I/O will wake us */
@@ -359,15 +359,30 @@ static void request_start(struct request *r)
 	complete(r, VIRTIO_BLK_S_UNSUPP);
 }
 
+/* I3. A disk that never has more than a few requests at once touches the memory of so many. */
+static struct request *request_free(struct block *b)
+{
+	struct request *r;
+
+	if (b->free || b->fresh == REQUESTS)
+		return b->free;
+	r = &b->requests[b->fresh];
+	r->block = b;
+	r->next = NULL;
+	b->fresh++;
+	b->free = r;
+	return r;
+}
+
 /* Pops and starts up to BATCH requests; how many. */
 static unsigned take_batch(struct block *b, struct vq *q)
 {
 	unsigned n = 0;
 
-	for (; n < BATCH && b->free; n++) {
-		struct request *r = b->free;
+	for (; n < BATCH; n++) {
+		struct request *r = request_free(b);
 
-		if (!vq_pop(q, &r->chain))
+		if (!r || !vq_pop(q, &r->chain))
 			break;
 		b->free = r->next;
 		r->queue = q;
@@ -397,7 +412,7 @@ static void serve_queue(struct block *b, unsigned q)
 
 	b->starved &= ~(1u << q);
 	vq_polling_set(queue, true);
-	for (bool is_last = false; b->free && rounds > 0; rounds--) {
+	for (bool is_last = false; request_free(b) && rounds > 0; rounds--) {
 		unsigned n = take_batch(b, queue);
 
 		aio_flush(&b->io);
@@ -410,7 +425,7 @@ static void serve_queue(struct block *b, unsigned q)
 		vq_polling_set(queue, false);
 	}
 	vq_polling_set(queue, false);
-	if (!b->free || rounds == 0)
+	if (!request_free(b) || rounds == 0)
 		b->starved |= 1u << q;
 	if (b->starved && b->io.in_flight == 0)
 		fd_signal(b->again.fd);
@@ -485,17 +500,8 @@ static void block_defaults(struct device *d)
 static int open_pool(struct block *b, struct err *e)
 {
 	b->requests = calloc(REQUESTS, sizeof(*b->requests));
-	b->ranges = calloc(REQUESTS * RANGES_MAX, sizeof(*b->ranges));
-	if (!b->requests || !b->ranges)
+	if (!b->requests)
 		return err_set(e, ENOMEM, "cannot make %d requests", REQUESTS);
-	for (unsigned i = REQUESTS; i-- > 0;) {
-		struct request *r = &b->requests[i];
-
-		r->block = b;
-		r->ranges = &b->ranges[(size_t)i * RANGES_MAX];
-		r->next = b->free;
-		b->free = r;
-	}
 	return 0;
 }
 
@@ -584,9 +590,7 @@ static void block_close(struct device *d)
 		loop_remove(d->loop, &b->again);
 	fd_close(&b->again.fd);
 	free(b->requests);
-	free(b->ranges);
 	b->requests = b->free = NULL;
-	b->ranges = NULL;
 }
 
 static void block_config(struct device *d, void *out)

@@ -281,10 +281,14 @@ static int sockets_open(const struct arguments *a, int *ret_sock, int *ret_liste
 
 static int process_run(const struct arguments *a, struct err *e)
 {
+	enum { LARGE_BYTES = 8 * 1024 }; /* costs memory when used, not before; all is given back */
 	static struct server server;
 	int sock, listen_fd, control_sock, r;
-	struct device *d = device_new(a->type, a->name, a->options, e);
+	struct device *d;
 
+	mallopt(M_TOP_PAD, 0); /* or all but the largest would come from a heap made in advance */
+	mallopt(M_MMAP_THRESHOLD, LARGE_BYTES);
+	d = device_new(a->type, a->name, a->options, e);
 	if (!d)
 		return -EINVAL;
 	r = sockets_open(a, &sock, &listen_fd, &control_sock, e);
