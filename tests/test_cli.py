@@ -350,3 +350,17 @@ def test_policy_of_nothing_is_refused(crosvm):
     assert 'no such device' in crosvm('policy', 'floppy').stderr
     assert crosvm('policy', '--arch', 'vax', 'rng').returncode == USAGE
     assert crosvm('policy', '--arch', 'aarch64', 'rng').returncode == 0
+
+
+@needs_kvm
+def test_guest_that_is_not_heard_of_is_reported_once(tmp_path):
+    path = tmp_path / 'spin.elf'
+    path.write_bytes(bare.elf(b'\xeb\xfe'))
+    vm = Vm('-s', tmp_path / 'vm.sock', '--serial', 'sink', '--no-rng', path)
+    try:
+        line = vm.process.stderr.readline()
+        assert 'crosvm check tells' in line
+        vm.process.terminate()
+        assert vm.wait()[0] == 128 + signal.SIGTERM
+    finally:
+        vm.end()

@@ -49,6 +49,7 @@ struct machine {
 	struct watch signals;
 	struct control control;
 	bool is_suspended;
+	struct timer silence; /* the guest should have been heard of by then */
 	uint64_t started_ns; /* CLOCK_MONOTONIC when the guest began to run */
 
 	pthread_mutex_t end_lock;

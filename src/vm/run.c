@@ -13,6 +13,22 @@
 #include <sys/signalfd.h>
 #include <unistd.h>
 
+#define SILENCE_NS UINT64_C(10000000000)
+
+/* Where KVM interprets the guest's kernel, nothing at all happens for a long time: say why. */
+static void silence_noticed(struct timer *t)
+{
+	const struct machine *m = container_of(t, struct machine, silence);
+
+	if (m->is_suspended)
+		return;
+	for (unsigned i = 0; i < m->cpus.count; i++)
+		if (__atomic_load_n(&m->cpus.cpu[i].exits, __ATOMIC_RELAXED) > 0)
+			return;
+	log_warn("nothing was heard of the guest for 10 s; crosvm check tells whether this KVM can "
+		 "run its kernel");
+}
+
 static void signal_ready(struct watch *w, uint32_t events)
 {
 	struct machine *m = container_of(w, struct machine, signals);
@@ -65,6 +81,7 @@ static int start(struct machine *m, struct err *e)
 	if (r < 0)
 		return r;
 	m->started_ns = clock_ns();
+	timer_set(&m->silence, SILENCE_NS, 0);
 	cpus_resume(&m->cpus);
 	return 0;
 }
@@ -83,14 +100,16 @@ static int finish(struct machine *m)
 	if (m->why[0] != '\0' && code != EXIT_CODE_KVM) /* said where it happened */
 		log_info("%s", m->why);
 	pthread_mutex_unlock(&m->end_lock);
+	timer_fini(&m->silence, &m->loop);
 	return code;
 }
 
 int machine_run(struct machine *m)
 {
 	struct err e = {0};
-	int r = start(m, &e);
+	int r = timer_init(&m->silence, &m->loop, silence_noticed);
 
+	r = r < 0 ? err_set(&e, -r, "cannot make a timer") : start(m, &e);
 	if (r < 0) {
 		machine_end(m, EXIT_CODE_ERROR, "%s", e.text);
 		return finish(m);
