@@ -1,0 +1,170 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Processes of a running guest: what they may, see and hold; nothing is left when main is killed."""
+import json
+import os
+from collections import Counter
+
+import pytest
+
+import bare
+import bare_guest
+from guests import place as places
+
+DEVICES = ('block0', 'rng0', 'console0')
+PROCESSES = (*DEVICES, 'main')
+USERS = {'root': 0, 'user': 1000}
+NOBODY = 65534
+CAPABILITIES = ('CapInh', 'CapPrm', 'CapEff', 'CapBnd', 'CapAmb')
+OWN_OF_DEVICES = ('user', 'pid', 'mnt', 'net', 'ipc', 'uts')
+OWN_OF_MAIN = ('user', 'mnt', 'net')  # it has no process but those it started
+INFLIGHT, LOG_MAX = '/memfd:inflight (deleted)', 16 << 20
+
+# Beyond stdin, stdout, stderr, its two sockets and the pipe for its last words.
+COMMON_FDS = {'anon_inode:[eventpoll]': 1, 'anon_inode:[eventfd]': 1, 'socket': 1, INFLIGHT: 1}
+OWN_FDS = {
+    'block0': {'disk': 1, 'anon_inode:[io_uring]': 1, 'anon_inode:[eventfd]': 2},
+    'rng0': {'anon_inode:[timerfd]': 1},
+    'console0': {'anon_inode:[eventfd]': 1},
+}
+MAIN_FDS = {'/dev/null', 'pipe', 'socket', 'kvm', 'folder', '/memfd:guest-low (deleted)',
+            *(f'anon_inode:[{kind}]'
+              for kind in ('eventfd', 'eventpoll', 'pidfd', 'signalfd', 'timerfd')),
+            'anon_inode:kvm-vm', 'anon_inode:kvm-vcpu:0', 'anon_inode:kvm-vcpu:1'}
+
+
+@pytest.fixture(scope='module', name='seen', params=USERS)
+def fixture_seen(request):
+    """What drive_jail.py saw of a guest that halts, run as root or as an ordinary user."""
+    kernel = places.TOP / f'build/halt-{os.getpid()}.elf'
+    kernel.write_bytes(bare.elf(bare.HALT))
+    here = bare_guest.has_kvm() and os.geteuid() == 0
+    place = places.Direct() if here else places.Testbed()
+    try:
+        done = places.python(place, 'drive_jail.py', USERS[request.param], kernel, root=True)
+    finally:
+        kernel.unlink()
+    assert done.code == 0, str(done)
+    return {**json.loads(done.out), 'user': USERS[request.param]}
+
+
+def kind(seen, target):
+    """What an fd is, without what differs from run to run."""
+    folder = os.path.dirname(seen['disk'])
+    if target == folder:
+        return 'folder'
+    if target.startswith('anon_inode'):
+        return target
+    return target.removeprefix(f'{folder}/').partition(':[')[0]
+
+
+@pytest.mark.parametrize('name', PROCESSES)
+def test_no_capability_and_no_way_to_one(seen, name):
+    status = seen['processes'][name]['status']
+
+    assert {status[capability] for capability in CAPABILITIES} == {'0' * 16}
+    assert status['NoNewPrivs'] == '1'
+
+
+@pytest.mark.parametrize('name', PROCESSES)
+def test_runs_as_the_user_but_never_as_root(seen, name):
+    status = seen['processes'][name]['status']
+    uid = seen['user'] or NOBODY
+
+    assert status['Uid'].split() == status['Gid'].split() == [str(uid)] * 4
+    assert status['Groups'] == ''
+
+
+@pytest.mark.parametrize('name', PROCESSES)
+def test_every_thread_has_a_filter(seen, name):
+    process = seen['processes'][name]
+
+    assert process['status']['Seccomp'] == '2'
+    assert {thread['Seccomp'] for thread in process['threads'].values()} <= {'2'}
+    assert process['threads'] == {} or name == 'main'
+
+
+def test_filter_of_cpu_threads_is_tighter(seen):
+    main = seen['processes']['main']
+    if 'Seccomp_filters' not in main['status']:
+        pytest.skip('kernel without Seccomp_filters in /proc/PID/status (Linux 5.9 has it)')
+
+    assert main['status']['Seccomp_filters'] == '1'
+    assert [main['threads'][f'vcpu{i}']['Seccomp_filters'] for i in (0, 1)] == ['2', '2']
+
+
+@pytest.mark.parametrize('name', PROCESSES)
+def test_own_user_may_not_look_into_it(seen, name):
+    assert seen['processes'][name]['owner_of_mem'] == 0  # not dumpable, so root's
+
+
+@pytest.mark.parametrize('name', PROCESSES)
+def test_namespaces_are_its_own(seen, name):
+    wanted = OWN_OF_MAIN if name == 'main' else OWN_OF_DEVICES
+    theirs = seen['processes'][name]['namespaces']
+
+    assert [n for n in wanted if theirs[n] == seen['own'][n]] == []
+
+
+@pytest.mark.parametrize('kind_of', ['user', 'pid', 'ipc', 'uts'])
+def test_devices_do_not_share_namespaces(seen, kind_of):
+    found = {seen['processes'][name]['namespaces'][kind_of] for name in DEVICES}
+
+    assert len(found) == len(DEVICES)
+
+
+@pytest.mark.parametrize('name', DEVICES)
+def test_sees_no_process_but_itself(seen, name):
+    assert seen['processes'][name]['status']['NSpid'].split()[1:] == ['1']
+    assert seen['alone'][name]
+
+
+@pytest.mark.parametrize('name', PROCESSES)
+def test_root_is_empty_and_read_only(seen, name):
+    process = seen['processes'][name]
+    mount, = process['mounts']
+    fields, _, rest = mount.partition(' - ')
+
+    assert fields.split()[3:5] == ['/', '/']
+    assert {'ro', 'nosuid', 'nodev', 'noexec'} <= set(fields.split()[5].split(','))
+    assert rest.split()[0] == 'tmpfs'
+    assert 'ro' in rest.split()[2].split(',')
+    assert process['root'] == process['cwd'] == []
+
+
+@pytest.mark.parametrize('name', PROCESSES)
+def test_no_network(seen, name):
+    assert seen['processes'][name]['interfaces'] == ['lo']
+
+
+@pytest.mark.parametrize('name', DEVICES)
+def test_device_holds_its_fds_only(seen, name):
+    fds = {int(n): kind(seen, target) for n, target in seen['processes'][name]['fds'].items()}
+    numbered = {n: fds.pop(n) for n in (0, 1, 2, 3, 4, 60)}
+
+    assert numbered == {0: '/dev/null', 1: 'pipe', 2: 'pipe', 3: 'socket', 4: 'socket', 60: 'pipe'}
+    memory = [n for n, what in fds.items() if what.startswith('/memfd:guest-')]  # once it is activated
+    assert Counter(what for n, what in fds.items() if n not in memory) == \
+        Counter(COMMON_FDS) + Counter(OWN_FDS[name])
+
+
+def test_main_holds_no_disk(seen):
+    fds = {kind(seen, target) for target in seen['processes']['main']['fds'].values()}
+
+    assert fds - MAIN_FDS == set()
+
+
+@pytest.mark.parametrize('name', PROCESSES)
+def test_limits(seen, name):
+    limits = seen['processes'][name]['limits']
+
+    assert limits['Max core file size'] == '0'
+    assert int(limits['Max open files']) <= (8192 if name == 'main' else 256)
+    if name in ('rng0', 'console0'):  # the others have threads of the kernel
+        assert limits['Max processes'] == '0'
+    if name == 'rng0':  # the others write files
+        assert int(limits['Max file size']) <= LOG_MAX
+
+
+def test_nothing_is_left_when_main_is_killed(seen):
+    assert seen['members'] == len(PROCESSES) + 1  # drive_jail.py saw them all end
+    assert not seen['socket_left']
