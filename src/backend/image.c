@@ -24,10 +24,11 @@ int image_open(struct image *im, const struct image_options *o, struct err *e)
 {
 	int r;
 
-	*im = (struct image){.ops = o->ops, .fd = -1, .sparse = o->sparse};
+	*im = (struct image){.ops = o->ops, .fd = -1, .lock_fd = -1, .sparse = o->sparse};
 	r = image_file_open(im, o, e);
 	if (r < 0) {
 		fd_close(&im->fd);
+		fd_close(&im->lock_fd);
 		im->ops = NULL;
 		return r;
 	}
@@ -50,6 +51,7 @@ void image_close(struct image *im)
 		return;
 	im->ops->close(im);
 	fd_close(&im->fd);
+	fd_close(&im->lock_fd);
 	im->ops = NULL;
 }
 

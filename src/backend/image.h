@@ -65,7 +65,7 @@ struct image {
 	const struct image_ops *ops;
 	struct aio *aio;
 	void *state; /* of the format */
-	int fd;
+	int fd, lock_fd; /* -1: fd carries the lock */
 	bool writable, direct, sparse, is_block_device;
 	uint64_t size;       /* bytes; a multiple of block_size */
 	uint32_t block_size; /* bytes; the unit of all requests, 512 or more */

@@ -21,8 +21,9 @@
 enum {
 	SECTOR = 512,      /* bytes; the unit of virtio */
 	BLOCK_MAX = 65536, /* larger alignments are not believed */
-	LOCK_TRIES = 150,  /* of 2 ms each: the I/O of a process that was killed */
 	LOCK_PAUSE_NS = 2000000,
+	LOCK_TRIES = 100,       /* while its holder lives: it may be about to die */
+	LOCK_TRIES_DEAD = 2500, /* until the I/O of a process that was killed has ended */
 };
 
 /* The number in /proc/self/fd/N, or -1 when the path is not exactly that. */
@@ -114,6 +115,14 @@ static int lock_holder(const struct stat *st)
 	return holder;
 }
 
+static bool is_alive(int pid)
+{
+	char path[32];
+
+	snprintf(path, sizeof(path), "/proc/%d", pid);
+	return pid > 0 && access(path, F_OK) == 0;
+}
+
 static int lock_conflict(const struct image_options *o, const struct stat *st, struct err *e)
 {
 	int pid = lock_holder(st);
@@ -140,7 +149,7 @@ static int lock(int fd, const struct image_options *o, const struct stat *st, st
 	for (int i = 0; flock(fd, how) < 0; i++) {
 		if (errno != EWOULDBLOCK && errno != EINTR)
 			return err_set(e, errno, "%s: cannot lock", o->path);
-		if (i == LOCK_TRIES)
+		if (i >= LOCK_TRIES && (i >= LOCK_TRIES_DEAD || is_alive(lock_holder(st))))
 			return lock_conflict(o, st, e);
 		nanosleep(&pause, NULL);
 	}
@@ -192,6 +201,22 @@ static int measure(struct image *im, const struct image_options *o, const struct
 	return 0;
 }
 
+/*
+ * What carries the lock (image.h, I4).  Direct I/O goes on after its process has died, and an
+ * io_uring that is being taken down holds its files until all of it is done: the file itself.  That
+ * takes tens of milliseconds.  I/O through the page cache ends before the process does: a file of
+ * its own, so that a device that died is back at once.  -1: the file itself.
+ */
+static int open_for_lock(const struct image *im)
+{
+	char path[32];
+
+	if (im->direct)
+		return -1;
+	snprintf(path, sizeof(path), "/proc/self/fd/%d", im->fd);
+	return open(path, (im->writable ? O_RDWR : O_RDONLY) | O_CLOEXEC | O_NOCTTY);
+}
+
 int image_file_open(struct image *im, const struct image_options *o, struct err *e)
 {
 	int flags = O_CLOEXEC | O_NOCTTY | (o->writable ? O_RDWR : O_RDONLY) |
@@ -210,7 +235,8 @@ int image_file_open(struct image *im, const struct image_options *o, struct err 
 	if (!S_ISREG(st.st_mode) && !S_ISBLK(st.st_mode))
 		return err_say(e, EINVAL, "%s: not a regular file or block device", o->path);
 	im->is_block_device = S_ISBLK(st.st_mode);
-	r = lock(im->fd, o, &st, e);
+	im->lock_fd = open_for_lock(im);
+	r = lock(im->lock_fd >= 0 ? im->lock_fd : im->fd, o, &st, e);
 	if (r < 0)
 		return r;
 	return measure(im, o, &st, e);
