@@ -1,17 +1,19 @@
 #!/bin/busybox sh
 # SPDX-License-Identifier: BSD-3-Clause
-# /init of the "disk" initrd: loads the virtio modules, then starts the system on root= (/dev/vda)
+# /init of the "disk" initrd: loads the virtio modules, then starts the system on root= (/dev/vda);
+# with guest.run=FILE, a shell with that script in its place, which may be a raw disk
 B=/bin/busybox
 $B mount -t proc proc /proc
 $B mount -t sysfs sys /sys
 $B mount -t devtmpfs dev /dev
 while read -r module; do $B insmod "/lib/$module"; done </lib/order
 
-root=/dev/vda mode=ro
+root=/dev/vda mode=ro run=
 for word in $($B cat /proc/cmdline); do
 	case $word in
 	root=*) root=${word#*=} ;;
 	rw) mode=rw ;;
+	guest.run=*) run=${word#*=} ;;
 	esac
 done
 i=0
@@ -22,6 +24,10 @@ done
 if ! $B mount -o $mode "$root" /root; then
 	echo "GUEST no root file system on $root"
 	$B poweroff -f
+fi
+if [ -n "$run" ]; then
+	for dir in proc sys dev; do $B mount --move /$dir /root/$dir; done
+	exec $B switch_root -c /dev/console /root /bin/sh "$run"
 fi
 $B umount /proc /sys
 $B mount --move /dev /root/dev

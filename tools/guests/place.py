@@ -41,6 +41,11 @@ class Direct:
     """This machine, whose /dev/kvm runs any kernel."""
     name = 'direct'
 
+    @staticmethod
+    def path(path):
+        """What a path of the cache or the repository is called there."""
+        return str(path)
+
     def run(self, argv, timeout_s=60, stdin=None, **_):
         """Runs a command."""
         try:
@@ -55,6 +60,11 @@ class Direct:
 class Testbed:
     """L1, one for each command."""
     name = 'testbed'
+
+    @staticmethod
+    def path(path):
+        """What a path of the cache or the repository is called there."""
+        return _inside(path)
 
     def __init__(self):
         self.second_tries = 1

@@ -1,0 +1,127 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""drive_disk.py CROSVM JSON - runs a script in a Debian guest, and does things to it meanwhile.
+
+JSON: kernel, initrd; root: image that is copied and given to the guest as /dev/vda, writable unless
+"read_only"; options: more for crosvm run; params: more for its kernel; script: for the guest's
+shell, on a disk of its own, after which the guest powers off; without it systemd runs.  scratch_mib:
+size of an empty disk that options name as @scratch.  type: [[prompt, answer]...] for the console.
+kills: how often to kill the processes named in "kill" (block0, ...) between the lines KILL-FROM and KILL-TO
+of the guest.  Prints what the guest does, then a line "DRIVE" with JSON: exit code, restarts, what
+fsck says.  Runs where the guest does.
+"""
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+
+BEGIN = 'export PATH=/usr/sbin:/usr/bin:/sbin:/bin HOME=/root\n'
+END = '\nsync\nmount -o remount,ro / 2>/dev/null\necho o >/proc/sysrq-trigger\nsleep 60\n'
+
+
+class Killer(threading.Thread):
+    """Kills device processes at random moments while the guest says that it works."""
+
+    def __init__(self, crosvm, sock, names, kills):
+        super().__init__(daemon=True)
+        self.crosvm, self.sock, self.names, self.left = crosvm, sock, names, kills
+        self.begun, self.ended = threading.Event(), threading.Event()
+        self.killed = 0
+
+    def devices(self):
+        """{name: row of the status}"""
+        done = subprocess.run([self.crosvm, 'status', '--json', self.sock], capture_output=True,
+                              text=True, check=False)
+        try:
+            rows = json.loads(done.stdout)
+        except ValueError:
+            return {}
+        rows = rows[0] if isinstance(rows, list) else rows
+        return {row['name']: row for row in rows.get('devices', [])}
+
+    def run(self):
+        self.begun.wait()
+        while self.left > 0 and not self.ended.is_set():
+            for name, row in self.devices().items():
+                if name in self.names and row['pid'] > 0 and row['state'] == 'running':
+                    os.kill(row['pid'], signal.SIGKILL)
+                    self.killed += 1
+                    self.left -= 1
+            time.sleep(random.uniform(0.01, 0.15))
+
+
+def script_disk(folder, script):
+    """A raw disk that is a shell script."""
+    path = os.path.join(folder, 'script')
+    data = (BEGIN + script + END).encode()
+    with open(path, 'wb') as file:
+        file.write(data + b'\n' * (-len(data) % 4096))
+    return path
+
+
+def command_of(crosvm, job, folder, sock, image):
+    """The command line of the guest."""
+    scratch = os.path.join(folder, 'scratch')
+    with open(scratch, 'wb') as file:
+        file.truncate(job.get('scratch_mib', 1) << 20)
+    command = [crosvm, 'run', '-m', '512', '-s', sock, '-i', job['initrd']]
+    params = 'quiet ' + job.get('params', '')
+    if job.get('read_only'):
+        command += ['-r', image]
+    else:
+        command += ['--rwdisk', image]
+        params += ' root=/dev/vda rw'
+    if 'script' in job:
+        command += ['-d', script_disk(folder, job['script'])]
+        params += ' guest.run=/dev/vdb'
+    command += [word.replace('@scratch', scratch) for word in job.get('options', [])]
+    return command + ['-p', params, job['kernel']]
+
+
+def converse(guest, job, killer):
+    """Passes the guest's output on, answers prompts, tells the killer when to begin and end."""
+    said, answers = '', list(job.get('type', []))
+    while data := os.read(guest.stdout.fileno(), 65536):
+        said += data.decode(errors='replace')
+        sys.stdout.write(data.decode(errors='replace'))
+        sys.stdout.flush()
+        if answers and answers[0][0] in said:
+            said = ''
+            guest.stdin.write(answers.pop(0)[1].encode())
+            guest.stdin.flush()
+        if 'KILL-FROM' in said:
+            killer.begun.set()
+        if 'KILL-TO' in said:
+            killer.ended.set()
+    print()
+
+
+def main():
+    """Drives it; returns the exit status."""
+    crosvm, job = sys.argv[1], json.loads(sys.argv[2])
+    folder = tempfile.mkdtemp()
+    sock, image = os.path.join(folder, 'sock'), os.path.join(folder, 'root')
+    subprocess.run(['cp', '--sparse=always', job['root'], image], check=True)
+    os.chmod(image, 0o600)
+    command = command_of(crosvm, job, folder, sock, image)
+    killer = Killer(crosvm, sock, job.get('kill', []), job.get('kills', 0))
+    killer.start()
+    # pylint: disable=consider-using-with
+    guest = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+                             stderr=subprocess.STDOUT)
+    converse(guest, job, killer)
+    result = {'code': guest.wait(), 'killed': killer.killed}
+    if not job.get('read_only'):
+        fsck = subprocess.run(['/sbin/fsck.ext4', '-fn', image], capture_output=True, text=True,
+                              check=False)
+        result.update(fsck=fsck.returncode, fsck_said=(fsck.stdout + fsck.stderr)[-500:])
+    result['left'] = sorted(os.listdir(folder))
+    print('DRIVE ' + json.dumps(result))
+    return 0
+
+
+sys.exit(main())
