@@ -1,12 +1,15 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """A Debian system on our disks: both transports, one queue and several, killed processes."""
+import atexit
 import json
 import os
+import subprocess
 
 import pytest
 
 from guests.place import python
 from testbed import kernels
+from testbed.cache import cache_dir
 import guests
 
 PATIENCE_S = 240
@@ -60,6 +63,76 @@ def test_verified_io_on_four_queues(place, transport):
 
     assert 'QUEUES-4' in out, out
     assert 'FIO-GOOD' in out and 'FIO-BAD' not in out, out
+    assert result['code'] == 0
+
+
+def test_driver_unbound_and_bound_again(place):
+    script = """mount -t tmpfs tmpfs /tmp
+sum=$(md5sum </dev/vdc)
+dev=$(basename $(readlink -f /sys/block/vdc/device))
+pci=$(basename $(readlink -f /sys/block/vdc/device/..))
+for i in 1 2 3; do
+  echo $dev >/sys/bus/virtio/drivers/virtio_blk/unbind
+  [ -e /dev/vdc ] && echo STILL-THERE
+  echo $dev >/sys/bus/virtio/drivers/virtio_blk/bind
+  [ "$sum" = "$(md5sum </dev/vdc)" ] && echo REBOUND
+  echo $pci >/sys/bus/pci/drivers/virtio-pci/unbind
+  echo $pci >/sys/bus/pci/drivers/virtio-pci/bind
+  [ "$sum" = "$(md5sum </dev/vdc)" ] && echo REPLUGGED
+done
+"""
+    out, result = drive(place, script=script, scratch_mib=2, options=['-d', '@scratch'])
+
+    assert out.count('REBOUND') == 3 and out.count('REPLUGGED') == 3, out
+    assert 'STILL-THERE' not in out
+    assert result['code'] == 0
+
+
+def whole_blocks(path):
+    """A copy, padded to be a disk, where guests can read it."""
+    copy = cache_dir() / 'guest' / f'{os.path.basename(path)}.{os.getpid()}.disk'
+    with open(path, 'rb') as source, open(copy, 'wb') as target:
+        data = source.read()
+        target.write(data + bytes(-len(data) % 512))
+    os.chmod(copy, 0o644)
+    atexit.register(os.unlink, copy)
+    return copy
+
+
+def test_kexec_finds_every_device_again(place, tmp_path):
+    """The second kernel takes over devices that the first one left running."""
+    kernel, initrd = kernels.get('6.1-cloud').bzimage, guests.disk('6.1-cloud')
+    subprocess.run(['gcc', '-O2', '-static', '-o', tmp_path / 'kexec',
+                    os.path.join(os.path.dirname(__file__), 'guest_kexec.c')], check=True)
+    files = tmp_path / 'kexec', kernel, initrd
+    sizes = [os.stat(path).st_size for path in files]
+    script = f"""mount -t tmpfs tmpfs /tmp
+if grep -q second=1 /proc/cmdline; then
+  cmp -n {sizes[0]} /dev/vdc /root/kexec && echo SECOND-KERNEL-READS
+else
+  head -c {sizes[0]} /dev/vdc >/root/kexec; head -c {sizes[1]} /dev/vdd >/tmp/kernel
+  head -c {sizes[2]} /dev/vde >/tmp/initrd; chmod +x /root/kexec; sync
+  /root/kexec /tmp/kernel /tmp/initrd "$(cat /proc/cmdline) second=1"
+fi
+"""
+    options = [word for path in files for word in ('-d', place.path(whole_blocks(path)))]
+    out, result = drive(place, script=script, options=options)
+
+    assert 'SECOND-KERNEL-READS' in out, out
+    assert result['code'] == 0, out
+    assert result['fsck'] == 0
+
+
+@pytest.mark.parametrize('transport', ['pci', 'mmio'])
+def test_sixty_four_devices(place, transport):
+    """Two disks of the test's, 61 more and the entropy device."""
+    out, result = drive(place, script='ls /sys/block | grep -c vd | sed s/^/DISKS-/\n'
+                        'ls /sys/bus/virtio/devices | wc -l | sed s/^/DEVICES-/\n'
+                        'cmp /dev/vdbk /dev/zero 2>&1 | grep -q EOF && echo LAST-READS\n',
+                        options=['--transport', transport] + ['-d', '@scratch'] * 61)
+
+    assert 'DISKS-63' in out and 'DEVICES-64' in out, out
+    assert 'LAST-READS' in out, out
     assert result['code'] == 0
 
 
