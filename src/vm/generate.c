@@ -115,7 +115,8 @@ static void print_bash(void)
 	     "\tif [ \"$COMP_CWORD\" -eq 1 ]; then");
 	fputs("\t\twords='", stdout);
 	for (const struct command *c = commands; c->name; c++)
-		printf("%s%s", c == commands ? "" : " ", c->name);
+		if (c->summary)
+			printf("%s%s", c == commands ? "" : " ", c->name);
 	puts("'\n"
 	     "\t\tCOMPREPLY=($(compgen -W \"$words\" -- \"$cur\"))\n"
 	     "\t\treturn\n"

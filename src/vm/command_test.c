@@ -1,0 +1,267 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* command_test.c - what subcommands print, and their exit codes */
+#include "vm/command.h"
+
+#include "base/fd.h"
+#include "devices/device.h"
+#include "vm/control.h"
+#include "vm/exit_codes.h"
+
+#include <fcntl.h>
+#include <pthread.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+/* In place of main.c's. */
+const struct command commands[] = {
+	{"run", NULL, "Boots a virtual machine"},
+	{"generate", command_generate, NULL},
+	{.name = NULL},
+};
+
+static char dir[] = "/tmp/command-test-XXXXXX";
+static char path[64];
+static int listen_fd;
+static const char *answer_text;
+static char said[65536], complained[8192];
+
+static int set_up(void **state)
+{
+	struct sockaddr_un address = {.sun_family = AF_UNIX};
+
+	(void)state;
+	strcpy(dir, "/tmp/command-test-XXXXXX");
+	if (!mkdtemp(dir))
+		return -1;
+	snprintf(path, sizeof(path), "%s/vm.sock", dir);
+	snprintf(address.sun_path, sizeof(address.sun_path), "%s", path);
+	listen_fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	return bind(listen_fd, (struct sockaddr *)&address, sizeof(address)) < 0 ||
+	       listen(listen_fd, 1) < 0;
+}
+
+static int tear_down(void **state)
+{
+	(void)state;
+	fd_close(&listen_fd);
+	unlink(path);
+	return rmdir(dir);
+}
+
+static void *answer(void *unused)
+{
+	auto_fd fd = accept4(listen_fd, NULL, NULL, SOCK_CLOEXEC);
+	char request[64];
+
+	(void)unused;
+	if (read(fd, request, sizeof(request)) > 0 &&
+	    fd_send(fd, answer_text, strlen(answer_text), NULL, 0) < 0)
+		return NULL;
+	return NULL;
+}
+
+static void take(int fd, char *buf, size_t n)
+{
+	ssize_t r = pread(fd, buf, n - 1, 0);
+
+	buf[r > 0 ? r : 0] = '\0';
+}
+
+/* Runs a command on up to three words, keeping what it printed. */
+static int run(int (*command)(int argc, char **argv), const char *a, const char *b, const char *c)
+{
+	char *words[] = {(char *)(uintptr_t)a, (char *)(uintptr_t)b, (char *)(uintptr_t)c, NULL};
+	auto_fd out = memfd_create("out", MFD_CLOEXEC);
+	auto_fd err = memfd_create("err", MFD_CLOEXEC);
+	auto_fd old_out = fcntl(STDOUT_FILENO, F_DUPFD_CLOEXEC, 10);
+	auto_fd old_err = fcntl(STDERR_FILENO, F_DUPFD_CLOEXEC, 10);
+	int code;
+
+	fflush(stdout);
+	dup2(out, STDOUT_FILENO);
+	dup2(err, STDERR_FILENO);
+	code = command((a != NULL) + (b != NULL) + (c != NULL), words);
+	fflush(stdout);
+	dup2(old_out, STDOUT_FILENO);
+	dup2(old_err, STDERR_FILENO);
+	take(out, said, sizeof(said));
+	take(err, complained, sizeof(complained));
+	return code;
+}
+
+/* The same for a client whose VM answers with this. */
+static int run_with(int (*command)(int argc, char **argv), const char *reply, const char *option)
+{
+	pthread_t thread;
+	int code;
+
+	answer_text = reply;
+	assert_int_equal(pthread_create(&thread, NULL, answer, NULL), 0);
+	code = run(command, path, option, NULL);
+	pthread_join(thread, NULL);
+	return code;
+}
+
+static void status_is_printed_for_people(void **state)
+{
+	char expected[512];
+
+	(void)state;
+	assert_int_equal(run_with(command_status,
+				  "{\"ok\":true,\"state\":\"running\",\"pid\":7,"
+				  "\"uptime_ms\":3723004,\"mem_bytes\":536870912,"
+				  "\"vcpus\":[{\"exits\":1},{\"exits\":2}],\"devices\":["
+				  "{\"name\":\"block0\",\"type\":\"block\",\"state\":\"running\","
+				  "\"pid\":8,\"restarts\":2},{\"name\":\"rng0\",\"type\":\"rng\","
+				  "\"state\":\"thre\\u001bad\",\"restarts\":0}]}\n",
+				  NULL),
+			 EXIT_CODE_OK);
+
+	snprintf(expected, sizeof(expected),
+		 "%s: running, process 7, up 1:02:03, 512 MiB, 2 vCPUs\n"
+		 "  block0     block    running    process 8, restarted 2 times\n"
+		 "  rng0       rng      thre?ad   \n",
+		 path);
+	assert_string_equal(said, expected);
+	assert_string_equal(complained, "");
+}
+
+static void status_survives_absurd_replies(void **state)
+{
+	(void)state;
+	assert_int_equal(run_with(command_status,
+				  "{\"ok\":true,\"uptime_ms\":-1,\"mem_bytes\":\"x\",\"devices\":"
+				  "{\"99999999999999999999\":{\"name\":\"a\"},\"64\":{\"pid\":1},"
+				  "\"x\":{\"type\":2},\"3\":{\"bogus\":[[1]]}}}\n",
+				  NULL),
+			 EXIT_CODE_OK);
+	assert_non_null(strstr(said, "0 MiB, 0 vCPUs\n"));
+}
+
+static void json_is_passed_on(void **state)
+{
+	(void)state;
+	assert_int_equal(run_with(command_suspend, "{\"ok\":true}\n", "--json"), EXIT_CODE_OK);
+	assert_string_equal(said, "{\"ok\":true}\n");
+	assert_int_equal(run_with(command_stop, "{\"ok\":true}\n", NULL), EXIT_CODE_OK);
+	assert_string_equal(said, "");
+}
+
+static void refusal_is_an_error(void **state)
+{
+	char expected[128];
+
+	(void)state;
+	snprintf(expected, sizeof(expected), "crosvm: %s: resume: no\n", path);
+	assert_int_equal(
+		run_with(command_resume, "{\"ok\":false,\"error\":\"resume: no\"}\n", NULL),
+		EXIT_CODE_ERROR);
+	assert_string_equal(complained, expected);
+}
+
+static void wrong_words_are_told(void **state)
+{
+	(void)state;
+	assert_int_equal(run(command_stop, NULL, NULL, NULL), EXIT_CODE_USAGE);
+	assert_non_null(strstr(complained, "a socket is missing"));
+	assert_int_equal(run(command_stop, "--bogus", "x", NULL), EXIT_CODE_USAGE);
+	assert_int_equal(run(command_stop, "--help", NULL, NULL), EXIT_CODE_OK);
+	assert_non_null(strstr(said, "Usage: crosvm stop"));
+	assert_int_equal(run(command_stop, "/no/such", NULL, NULL), EXIT_CODE_ERROR);
+	assert_int_equal(run(command_version, "x", NULL, NULL), EXIT_CODE_USAGE);
+	assert_int_equal(run(command_devices, "x", NULL, NULL), EXIT_CODE_USAGE);
+	assert_int_equal(run(command_check, "x", NULL, NULL), EXIT_CODE_USAGE);
+	assert_int_equal(run(command_check, "-x", NULL, NULL), EXIT_CODE_USAGE);
+	assert_int_equal(run(command_policy, NULL, NULL, NULL), EXIT_CODE_USAGE);
+	assert_int_equal(run(command_policy, "--bogus", NULL, NULL), EXIT_CODE_USAGE);
+	assert_int_equal(run(command_policy, "floppy", NULL, NULL), EXIT_CODE_USAGE);
+	assert_int_equal(run(command_policy, "rng", "block", NULL), EXIT_CODE_USAGE);
+	assert_int_equal(run(command_generate, NULL, NULL, NULL), EXIT_CODE_USAGE);
+	assert_int_equal(run(command_generate, "man", "/no/such", NULL), EXIT_CODE_ERROR);
+}
+
+static void lists_are_printed(void **state)
+{
+	(void)state;
+	assert_int_equal(run(command_version, NULL, NULL, NULL), EXIT_CODE_OK);
+	assert_memory_equal(said, "crosvm ", 7);
+	assert_int_equal(run(command_devices, NULL, NULL, NULL), EXIT_CODE_OK);
+	for (const struct device_type *const *t = device_types; *t; t++) {
+		assert_non_null(strstr(said, (*t)->summary));
+		assert_int_equal(run(command_policy, "--arch=x86_64", (*t)->name, NULL),
+				 EXIT_CODE_OK);
+		assert_non_null(strstr(said, ": 1\n"));
+		assert_int_equal(run(command_devices, NULL, NULL, NULL), EXIT_CODE_OK);
+	}
+	assert_int_equal(run(command_policy, "--help", NULL, NULL), EXIT_CODE_OK);
+	assert_int_equal(run(command_policy, "--arch", "vax", "rng"), EXIT_CODE_USAGE);
+}
+
+static void check_comes_to_one_verdict_in_both_forms(void **state)
+{
+	int code = run(command_check, "--json", NULL, NULL);
+
+	(void)state;
+	assert_true(code == EXIT_CODE_OK || code == EXIT_CODE_HOST);
+	assert_non_null(strstr(said, code == EXIT_CODE_OK ? "],\"ok\":true}" : "],\"ok\":false}"));
+	assert_int_equal(run(command_check, NULL, NULL, NULL), code);
+	assert_non_null(strstr(said, code == EXIT_CODE_OK ? "has what" : "lacks something"));
+	assert_int_equal(run(command_check, "-h", NULL, NULL), EXIT_CODE_OK);
+}
+
+static void templates_are_filled_in(void **state)
+{
+	char template[80];
+	FILE *out;
+
+	(void)state;
+	snprintf(template, sizeof(template), "%s/page", dir);
+	out = fopen(template, "we");
+	fputs("before\n@EXIT_CODES@\n@CONTROL@\n@DEVICE_LIST@\n@OTHER@\nafter\n", out);
+	fclose(out);
+	assert_int_equal(run(command_generate, "man", template, NULL), EXIT_CODE_OK);
+	unlink(template);
+	assert_memory_equal(said, "before\n.Bl", 10);
+	assert_non_null(strstr(said, ".It Cm suspend\n"));
+	assert_non_null(strstr(said, ".El\n@OTHER@\nafter\n"));
+}
+
+static void completion_has_options_but_no_hidden_command(void **state)
+{
+	static const char *const shells[] = {"zsh", "fish", "bash"};
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_LEN(shells); i++) {
+		assert_int_equal(run(command_generate, shells[i], NULL, NULL), EXIT_CODE_OK);
+		assert_non_null(strstr(said, "seccomp-policy-dir"));
+		assert_non_null(strstr(said, "pci mmio"));
+		assert_null(strstr(said, "generate"));
+	}
+}
+
+#define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		TEST(status_is_printed_for_people),
+		TEST(status_survives_absurd_replies),
+		TEST(json_is_passed_on),
+		TEST(refusal_is_an_error),
+		TEST(wrong_words_are_told),
+		TEST(lists_are_printed),
+		TEST(check_comes_to_one_verdict_in_both_forms),
+		TEST(templates_are_filled_in),
+		TEST(completion_has_options_but_no_hidden_command),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
