@@ -17,7 +17,9 @@ int kernel_file_init(struct kernel_file *f, const char *path, int fd, struct err
 	off_t size;
 	int r;
 
-	*f = (struct kernel_file){.path = path, .fd = fd};
+	memset(f, 0, sizeof(*f)); /* too large for a copy on the stack */
+	f->path = path;
+	f->fd = fd;
 	if (fstat(fd, &st) < 0)
 		return err_set(e, errno, "%s", path);
 	if (S_ISDIR(st.st_mode))
