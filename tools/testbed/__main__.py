@@ -2,8 +2,8 @@
 """Runs a command in L1, a Linux machine with a working /dev/kvm.
 
 The machine has this one's files: / is read-only underneath, and what the command writes is thrown
-away with the machine.  /tmp and /run are new; this machine's /tmp is /run/hosttmp.  Standard
-output, standard error and the exit status are the command's.  Exit status 124: it took longer
+away with the machine.  /run is new.  Standard output, standard error and the exit status are the
+command's.  Exit status 124: it took longer
 than --timeout; 125: the testbed failed.
 """
 import argparse

@@ -135,7 +135,7 @@ static bool attach(const char *what, const char *at, const char *type, unsigned 
 	return false;
 }
 
-/* Kernel file systems move over from the initramfs; /tmp and /run are new. */
+/* Kernel file systems move over from the initramfs; /run is new. */
 static void attach_volatile(void)
 {
 	static const char *const moved[] = {"/proc", "/sys", "/dev"};
@@ -146,7 +146,6 @@ static void attach_volatile(void)
 		snprintf(at, sizeof(at), "/new%s", moved[i]);
 		attach(moved[i], at, NULL, MS_MOVE, NULL);
 	}
-	attach("tmp", "/new/tmp", "tmpfs", 0, "mode=1777");
 	attach("run", "/new/run", "tmpfs", 0, "mode=755");
 	attach("shm", "/new/dev/shm", "tmpfs", 0, "mode=1777");
 	attach("devpts", "/new/dev/pts", "devpts", 0, "mode=620,ptmxmode=666");

@@ -83,7 +83,7 @@ class Job:
         """The job as the agent takes it."""
         home = {} if self.uid == 0 else {'HOME': '/tmp'}
         env = [f'{k}={v}' for k, v in {**ENVIRONMENT, **home, **self.env}.items()]
-        words = [repr(time.time()), inner_path(self.cwd), str(self.uid), str(kvm_gid()),
+        words = [repr(time.time()), os.path.abspath(self.cwd), str(self.uid), str(kvm_gid()),
                  self.terminal, *env, '', *self.argv]
         data = b'\0'.join(os.fsencode(word) for word in words) + b'\0'
         if len(data) > FRAME_MAX:
@@ -97,12 +97,6 @@ def kvm_gid():
         return grp.getgrnam('kvm').gr_gid
     except KeyError:
         return 994
-
-
-def inner_path(path):
-    """Where L1 has a path of this machine: all but /tmp and /run stay where they are."""
-    path = os.path.abspath(path)
-    return '/run/hosttmp' + path[4:] if (path + '/').startswith('/tmp/') else path
 
 
 def _initrd(path):
