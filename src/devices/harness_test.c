@@ -17,8 +17,7 @@
 
 #include <cmocka.h>
 
-/* The program lies beside the tests. */
-static void program_path(char *path, size_t n)
+void harness_program_path(char *path, size_t n)
 {
 	ssize_t length = readlink("/proc/self/exe", path, n - 1);
 	char *slash;
@@ -32,12 +31,16 @@ static void program_path(char *path, size_t n)
 static void exec_device(const struct harness *h, int sock)
 {
 	char path[4096], number[16];
-	const char *argv[] = {"crosvm", "device", h->type, "--fd", number, h->options, NULL};
+	const char *argv[] = {"crosvm", "device", h->type, "--fd", number, NULL, NULL, NULL};
+	const char *jail = getenv("CROSVM_TEST_JAIL"); /* see src/meson.build */
+	unsigned n = 5;
 
-	program_path(path, sizeof(path));
+	harness_program_path(path, sizeof(path));
 	snprintf(number, sizeof(number), "%d", dup(sock));
-	if (!h->options)
-		argv[5] = NULL;
+	if (h->options)
+		argv[n++] = h->options;
+	if (jail && strcmp(jail, "no") == 0)
+		argv[n] = "--disable-jail";
 	execv(path, (char *const *)(uintptr_t)argv);
 	_exit(127);
 }

@@ -46,3 +46,6 @@ void harness_restart(struct harness *h);
 
 /* Asserts that the device serves a new connection: it is neither dead nor stuck. */
 void harness_expect_alive(struct harness *h);
+
+/* The path of the program under test, which lies beside the test. */
+void harness_program_path(char *path, size_t n);

@@ -279,18 +279,11 @@ static int sockets_open(const struct arguments *a, int *ret_sock, int *ret_liste
 	return 0;
 }
 
-static int process_run(const struct arguments *a, struct err *e)
+static int process_run(const struct arguments *a, struct device *d, struct err *e)
 {
-	enum { LARGE_BYTES = 8 * 1024 }; /* costs memory when used, not before; all is given back */
 	static struct server server;
 	int sock, listen_fd, control_sock, r;
-	struct device *d;
 
-	mallopt(M_TOP_PAD, 0); /* or all but the largest would come from a heap made in advance */
-	mallopt(M_MMAP_THRESHOLD, LARGE_BYTES);
-	d = device_new(a->type, a->name, a->options, e);
-	if (!d)
-		return -EINVAL;
 	r = sockets_open(a, &sock, &listen_fd, &control_sock, e);
 	if (r < 0)
 		return r;
@@ -400,7 +393,9 @@ static int parse_arguments(struct arguments *a, int argc, char **argv, struct er
 
 int device_main(int argc, char **argv)
 {
+	enum { LARGE_BYTES = 8 * 1024 }; /* costs memory when used, not before; all is given back */
 	struct arguments a = {.fd = -1};
+	struct device *d = NULL;
 	struct err e = {0};
 
 	if (parse_arguments(&a, argc, argv, &e) < 0) {
@@ -412,7 +407,14 @@ int device_main(int argc, char **argv)
 		return EXIT_SUCCESS;
 	}
 	log_name_set(a.name);
-	if (process_run(&a, &e) < 0) {
+	mallopt(M_TOP_PAD, 0); /* or all but the largest would come from a heap made in advance */
+	mallopt(M_MMAP_THRESHOLD, LARGE_BYTES);
+	d = device_new(a.type, a.name, a.options, &e);
+	if (!d) {
+		log_error("%s", e.text);
+		return EXIT_USAGE;
+	}
+	if (process_run(&a, d, &e) < 0) {
 		log_error("%s", e.text);
 		return EXIT_FAILURE;
 	}
