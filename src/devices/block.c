@@ -118,9 +118,18 @@ static const struct opt block_opts[] = {
 
 /* Beyond the common set: the two engines of backend/aio.h. */
 static const struct call block_calls[] = {
-	CALL(io_uring_enter), CALL(preadv),    CALL(pwritev2),
-	CALL(fdatasync),      CALL(fallocate), CALL(madvise), /* what a thread that ends calls */
-	CALL(rt_sigprocmask), CALL_END,
+	CALL(io_uring_enter),
+	CALL(preadv),
+	CALL(pwritev2),
+	CALL(fdatasync),
+	CALL(fallocate),
+	CALL(futex), /* the pool of threads: its lock, its wait, a thread's end */
+	CALL(poll),
+	CALL(ppoll),
+	CALL(exit),
+	CALL(madvise),
+	CALL(rt_sigprocmask),
+	CALL_END,
 };
 
 static struct block *block_of(struct device *d)

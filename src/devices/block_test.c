@@ -303,14 +303,13 @@ static void put_range(const struct io *c, unsigned i, uint64_t sector, uint32_t 
 	memcpy(data_of(c) + i * sizeof(r), &r, sizeof(r));
 }
 
-static void test_ranges_are_zeroed_and_discarded(void **state)
+static void ranges_with(const char *options, enum harness_kind kind)
 {
 	static uint8_t back[DISK];
 	struct io c;
 	struct stat st;
 
-	(void)state;
-	start(NULL);
+	start_with(options, kind, &split);
 	c = call_new(VIRTIO_BLK_T_WRITE_ZEROES, 0, 3 * 16);
 	put_range(&c, 0, 8, 8, 0);
 	put_range(&c, 1, 100, 0, 0);
@@ -330,6 +329,14 @@ static void test_ranges_are_zeroed_and_discarded(void **state)
 	assert_int_equal(fstat(disk, &st), 0);
 	assert_int_equal(st.st_size, DISK);
 	assert_true(st.st_blocks < 64);
+	stop(NULL);
+}
+
+static void test_ranges_are_zeroed_and_discarded(void **state)
+{
+	(void)state;
+	ranges_with("aio=io_uring", HARNESS_THREAD);
+	ranges_with("aio=threads", HARNESS_PROCESS);
 }
 
 static void test_config_describes_the_disk(void **state)
@@ -874,7 +881,7 @@ int main(void)
 		TEST(request_of_many_segments),
 		TEST(layout_of_the_chain_does_not_matter),
 		TEST(id_is_told_whatever_the_buffer),
-		TEST(ranges_are_zeroed_and_discarded),
+		cmocka_unit_test(test_ranges_are_zeroed_and_discarded),
 		TEST(config_describes_the_disk),
 		TEST(queues_work_side_by_side),
 		TEST(more_requests_than_the_pool_holds),

@@ -140,7 +140,14 @@ static const struct opt port_opts[] = {
 };
 
 static const struct call console_calls[] = {
-	CALL(readv), CALL(writev), CALL(accept4), CALL_ARG(ioctl, 1, TIOCGWINSZ), CALL_END,
+	CALL(readv),
+	CALL(writev),
+	CALL(accept4),
+	CALL_ARG(ioctl, 1, TIOCGWINSZ),
+	CALL(poll), /* pipes that may block, and pseudoterminals: who holds the other end */
+	CALL(ppoll),
+	CALL(timerfd_settime),
+	CALL_END,
 };
 
 static struct console *console_of(struct device *d)

@@ -67,7 +67,7 @@ static const struct opt rng_opts[] = {
 	OPT_END
 };
 
-static const struct call rng_calls[] = {CALL(getrandom), CALL_END};
+static const struct call rng_calls[] = {CALL(getrandom), CALL(timerfd_settime), CALL_END};
 
 const struct device_type rng_type = {
 	.name = "rng",

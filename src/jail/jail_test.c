@@ -178,7 +178,8 @@ static const struct call looking[] = {
 	CALL(prctl),     CALL(readlinkat),   CALL(setns),          CALL(setresuid),
 	CALL(socket),    CALL(statfs),       CALL(unshare),        CALL(getegid),
 	CALL(setgroups), CALL(kill),         CALL(rt_sigprocmask), CALL(gettid),
-	CALL(uname),     CALL(memfd_create), CALL(ftruncate),      CALL_END,
+	CALL(uname),     CALL(memfd_create), CALL(ftruncate),      CALL(poll),
+	CALL_END,
 };
 
 static const char *see_status(void)
@@ -371,9 +372,11 @@ static int thread_start(void *context, struct err *e UNUSED)
 /* The parent sees the end of the process, with nothing told. */
 static const char *threads(void)
 {
+	static const struct call calls[] = {CALL(futex), CALL_END};
 	pthread_t thread;
 	const struct jail_config config = {
 		.name = "test",
+		.calls = calls,
 		.ns = &jail_ns_spawned,
 		.report_fd = SPAWN_FD_REPORT,
 		.before_filter = thread_start,

@@ -18,7 +18,8 @@ static char found[RUN_TEXT_MAX];
 #define SAY(...) (snprintf(found, sizeof(found), __VA_ARGS__), found)
 
 /* What main needs besides the common calls to start and reap. */
-static const struct call main_calls[] = {CALL(waitid), CALL(pidfd_send_signal), CALL_END};
+static const struct call main_calls[] = {CALL(waitid), CALL(pidfd_send_signal), CALL(poll),
+					 CALL_END};
 
 static const struct spawn_fd echo_fds[] = {{.fd = -1, .number = ECHO_FD}};
 static char echo_word[] = "echo", exit_word[] = "exit";

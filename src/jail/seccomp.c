@@ -32,20 +32,15 @@ const struct call seccomp_common[] = {
 	CALL(epoll_ctl),
 	CALL(epoll_pwait),
 	CALL(epoll_wait),
-	CALL(exit),
 	CALL(exit_group),
-	CALL(futex),
 	CALL_IF2(mmap, 2, CALL_TEST_IN, PROT_READ | PROT_WRITE, 3, CALL_TEST_EQ, MAP_SHARED),
 	CALL_IF2(mmap, 2, CALL_TEST_IN, PROT_READ | PROT_WRITE, 3, CALL_TEST_EQ,
 		 MAP_SHARED | MAP_NORESERVE),
 	CALL(munmap),
-	CALL(poll),
-	CALL(ppoll),
 	CALL(read),
 	CALL(recvmsg),
 	CALL(restart_syscall), /* a wait that was stopped and continued */
 	CALL(sendmsg),
-	CALL(timerfd_settime),
 	CALL(write),
 
 	/* What abort() does, after assert() or the stack protector has said why. */
