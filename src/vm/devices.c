@@ -3,6 +3,7 @@
 #include "vm/devices.h"
 
 #include "base/fd.h"
+#include "base/log.h"
 #include "base/num.h"
 #include "base/wire.h"
 #include "devices/device.h"
@@ -13,6 +14,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/un.h>
 #include <unistd.h>
@@ -185,11 +187,24 @@ static int table_make(struct machine *m, struct err *e)
 	return 0;
 }
 
+/* Every queue has two eventfds: many devices need more than a process usually may open. */
+static void raise_limit_of_files(void)
+{
+	struct rlimit limit;
+
+	if (getrlimit(RLIMIT_NOFILE, &limit) < 0)
+		return;
+	limit.rlim_cur = limit.rlim_max;
+	if (setrlimit(RLIMIT_NOFILE, &limit) < 0)
+		log_debug("cannot raise the limit of open files");
+}
+
 int devices_spawn(struct machine *m, struct err *e)
 {
 	struct vm_devices *all = &m->devices;
 	int r;
 
+	raise_limit_of_files();
 	all->list = calloc(m->config->ndevices + 1u, sizeof(*all->list));
 	all->table = calloc(m->config->ndevices + 1u, sizeof(*all->table));
 	if (!all->list || !all->table)
