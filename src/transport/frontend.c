@@ -250,7 +250,8 @@ int frontend_wait(struct frontend *f, struct err *e)
 	bool known;
 
 	pthread_mutex_lock(&f->lock);
-	known = device_known(f);
+	device_shake_hands(f);
+	known = f->known;
 	why = f->why ? f->why : "is not there";
 	pthread_mutex_unlock(&f->lock);
 	return known ? 0 : err_say(e, EPROTO, "%s: the device %s", f->args.name, why);
