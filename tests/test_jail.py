@@ -22,11 +22,11 @@ INFLIGHT, LOG_MAX = '/memfd:inflight (deleted)', 16 << 20
 # Beyond stdin, stdout, stderr, its two sockets and the pipe for its last words.
 COMMON_FDS = {'anon_inode:[eventpoll]': 1, 'anon_inode:[eventfd]': 1, 'socket': 1, INFLIGHT: 1}
 OWN_FDS = {
-    'block0': {'disk': 1, 'anon_inode:[io_uring]': 1, 'anon_inode:[eventfd]': 2},
+    'block0': {'disk': 2, 'anon_inode:[io_uring]': 1, 'anon_inode:[eventfd]': 2},
     'rng0': {'anon_inode:[timerfd]': 1},
     'console0': {'anon_inode:[eventfd]': 1},
 }
-MAIN_FDS = {'/dev/null', 'pipe', 'socket', 'kvm', 'folder', '/memfd:guest-low (deleted)',
+MAIN_FDS = {'/dev/null', 'pipe', 'socket', 'kvm', 'folder', 'sock', '/memfd:guest-low (deleted)',
             *(f'anon_inode:[{kind}]'
               for kind in ('eventfd', 'eventpoll', 'pidfd', 'signalfd', 'timerfd')),
             'anon_inode:kvm-vm', 'anon_inode:kvm-vcpu:0', 'anon_inode:kvm-vcpu:1'}
