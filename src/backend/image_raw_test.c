@@ -312,7 +312,7 @@ static void bounce_buffers_are_shared_by_many_requests(void **state)
 	(void)state;
 	rig_open(&rig, &aio_threads, true);
 	for (unsigned i = 0; i < N; i++) {
-		char *buf = (char *)aligned_alloc(4096, EACH + 4096) + 1;
+		char *buf = (char *)aligned_alloc(4096, (EACH + 8191) / 4096 * 4096) + 1;
 
 		fill_random(buf, EACH);
 		v[i] = iov_of(buf, EACH);
