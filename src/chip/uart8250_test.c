@@ -425,6 +425,48 @@ static void shared_line_is_high_while_either_port_wants_it(void **state)
 	uart8250_fini(&other);
 }
 
+enum { STREAM_BYTES = 20000 };
+
+/* Host: takes what comes and gives it back, both in odd pieces. */
+static void *echo(void *context)
+{
+	struct port *p = context;
+	uint8_t buf[61];
+	size_t done = 0;
+
+	while (done < STREAM_BYTES) {
+		size_t n = uart8250_take(&p->uart, buf, 1 + done % sizeof(buf)), given = 0;
+
+		while (given < n)
+			given += uart8250_give(&p->uart, buf + given, n - given);
+		done += n;
+	}
+	return NULL;
+}
+
+/* Neither side loses or repeats a byte while both work at the same time. */
+static void stream_survives_both_sides_at_once(void **state)
+{
+	struct port *p = *state;
+	unsigned sent = 0, got = 0;
+	pthread_t host;
+
+	out(p, UART_FCR, UART_FCR_ENABLE_FIFO);
+	out(p, UART_IER, UART_IER_RDI);
+	assert_int_equal(pthread_create(&host, NULL, echo, p), 0);
+	while (got < STREAM_BYTES) {
+		uint8_t lsr = in(p, UART_LSR);
+
+		if ((lsr & UART_LSR_THRE) && sent < STREAM_BYTES && sent - got < 2000)
+			out(p, UART_TX, sent++ % 251);
+		if (lsr & UART_LSR_DR)
+			assert_int_equal(in(p, UART_RX), got++ % 251);
+	}
+	pthread_join(host, NULL);
+	assert_int_equal(p->uart.output_lost, 0);
+	assert_int_equal(in(p, UART_LSR), 0x60);
+}
+
 int main(void)
 {
 	static const struct CMUnitTest tests[] = {
@@ -449,6 +491,7 @@ int main(void)
 		T(output_of_a_guest_that_does_not_look_is_lost),
 		T(port_without_host_swallows_output),
 		T(shared_line_is_high_while_either_port_wants_it),
+		T(stream_survives_both_sides_at_once),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
