@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Processes of a running guest: what they may, see and hold; nothing is left when main is killed."""
+"""Processes of a running guest: what they may, see and hold; none is left when main is killed."""
 import json
 import os
 from collections import Counter
@@ -142,7 +142,8 @@ def test_device_holds_its_fds_only(seen, name):
     numbered = {n: fds.pop(n) for n in (0, 1, 2, 3, 4, 60)}
 
     assert numbered == {0: '/dev/null', 1: 'pipe', 2: 'pipe', 3: 'socket', 4: 'socket', 60: 'pipe'}
-    memory = [n for n, what in fds.items() if what.startswith('/memfd:guest-')]  # once it is activated
+    # Once it is activated:
+    memory = [n for n, what in fds.items() if what.startswith('/memfd:guest-')]
     assert Counter(what for n, what in fds.items() if n not in memory) == \
         Counter(COMMON_FDS) + Counter(OWN_FDS[name])
 
