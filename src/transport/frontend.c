@@ -369,7 +369,7 @@ static void reset(struct frontend *f)
 	device_stop(f);
 	for (unsigned q = 0; q < f->nqueues; q++)
 		queue_clear(f, &f->queues[q]);
-	memset(f->is_written, 0, sizeof(f->is_written));
+	memset(f->written, 0, sizeof(f->written));
 	f->driver_features = 0;
 	f->status = 0;
 	f->paused = false;
@@ -586,7 +586,7 @@ void frontend_config_write(struct frontend *f, uint64_t at, const void *in, size
 		return;
 	pthread_mutex_lock(&f->lock);
 	memcpy(&f->driver_config[at], in, n);
-	memset(&f->is_written[at], true, n);
+	f->written[at] = (uint8_t)n;
 	device_config_write(f, (uint32_t)at, (uint32_t)n);
 	pthread_mutex_unlock(&f->lock);
 }

@@ -127,7 +127,7 @@ struct frontend {
 	uint8_t generation;
 	uint8_t config[FRONTEND_CONFIG_MAX];
 	uint8_t driver_config[FRONTEND_CONFIG_MAX]; /* written since the last reset, */
-	bool is_written[FRONTEND_CONFIG_MAX];       /* and where */
+	uint8_t written[FRONTEND_CONFIG_MAX];       /* in writes of how many bytes from there */
 	int inflight_fd; /* the log, made by the first device; -1: none */
 	struct vu_inflight inflight;
 };

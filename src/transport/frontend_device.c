@@ -106,7 +106,7 @@ static int fetch_queue_count(struct frontend *f)
 	uint64_t n;
 	int r;
 
-	if (!link_has(&f->link, VU_PROTOCOL_F_MQ))
+	if (!link_has(&f->link, VU_PROTOCOL_F_MQ) || f->args.nqueues == 1)
 		return 0;
 	r = link_get_u64(&f->link, VU_GET_QUEUE_NUM, &n);
 	if (r < 0)
@@ -123,7 +123,7 @@ static int hand_over_channel(struct frontend *f)
 	int r = 0;
 
 	if (link_has(&f->link, VU_PROTOCOL_F_BACKEND_REQ))
-		r = link_tell(&f->link, &m);
+		r = link_post(&f->link, &m);
 	fd_close(&f->channel_peer);
 	return r;
 }
@@ -164,19 +164,19 @@ static int find_config(struct frontend *f)
 	return r == -EREMOTEIO ? 0 : r;
 }
 
-/* Writes to the configuration that the device before this one knew of. */
+/* The driver's writes to the configuration, of which a device may refuse those that make no sense.
+ */
 static int replay_config(struct frontend *f)
 {
-	uint32_t end, size = (uint32_t)f->args.config_size;
 	int r = 0;
 
 	if (!link_has(&f->link, VU_PROTOCOL_F_CONFIG))
 		return 0;
-	for (uint32_t at = 0; at < size && r == 0; at = end) {
-		for (end = at + 1; end < size && f->is_written[end] == f->is_written[at];)
-			end++;
-		if (f->is_written[at])
-			r = link_set_config(&f->link, at, &f->driver_config[at], end - at);
+	for (uint32_t at = 0; at < f->args.config_size && r == 0; at++) {
+		if (f->written[at] > 0)
+			r = link_set_config(&f->link, at, &f->driver_config[at], f->written[at]);
+		if (r == -EREMOTEIO)
+			r = 0;
 	}
 	return r;
 }
@@ -215,7 +215,7 @@ static int shake_hands(struct frontend *f)
 	if (r == 0)
 		r = settle_features(f);
 	if (r == 0)
-		r = link_set(&f->link, VU_SET_OWNER);
+		r = link_post(&f->link, &(struct vu_msg){.request = VU_SET_OWNER});
 	if (r == 0)
 		r = fetch_queue_count(f);
 	if (r == 0)

@@ -158,6 +158,8 @@ static void drive(void)
 	assert(bytes[24] == 0);
 	frontend_queue_reset(&f, 1);
 	run_loop();
+	frontend_pause(&f);
+	frontend_resume(&f);
 	frontend_generation(&f);
 	frontend_status_set(&f, 0);
 	start_driver();

@@ -523,7 +523,7 @@ static void check_is_cut_off(const struct fake_faults *faults, const char *why)
 static void a_device_that_does_not_answer_is_cut_off(void **state)
 {
 	const uint32_t requests[] = {
-		VU_GET_PROTOCOL_FEATURES, VU_SET_OWNER,      VU_GET_CONFIG, VU_SET_MEM_TABLE,
+		VU_GET_PROTOCOL_FEATURES, VU_GET_QUEUE_NUM,  VU_GET_CONFIG, VU_SET_MEM_TABLE,
 		VU_SET_VRING_KICK,        VU_GET_VRING_BASE, VU_SET_STATUS};
 
 	(void)state;
@@ -555,10 +555,10 @@ static void a_device_that_answers_something_else_is_cut_off(void **state)
 			 "broke the vhost-user protocol");
 }
 
-static void a_device_that_refuses_the_handshake_is_cut_off(void **state)
+static void a_device_that_refuses_to_be_reset_is_cut_off(void **state)
 {
 	(void)state;
-	check_is_cut_off(&(struct fake_faults){.refused = VU_SET_OWNER}, "refused a request");
+	check_is_cut_off(&(struct fake_faults){.refused = VU_SET_STATUS}, "refused a request");
 }
 
 static void a_log_must_be_memory(void **state)
@@ -669,6 +669,22 @@ static void a_new_device_takes_up_the_work(void **state)
 	assert_true(fd_drain(f.queues[0].kick_fd) > 0);
 	assert_true(fd_drain(f.queues[0].call_fd) > 0);
 	assert_int_equal(fd_drain(f.queues[2].kick_fd), 0);
+}
+
+static void refused_configuration_writes_do_not_stop_a_new_device(void **state)
+{
+	uint16_t value = 0xabcd;
+
+	(void)state;
+	first.faults.refused = second.faults.refused = VU_SET_CONFIG;
+	attach(&first);
+	start_driver();
+	frontend_config_write(&f, 2, &value, 2);
+	assert_int_equal(f.state, FRONTEND_LINKED);
+	assert_int_equal(frontend_status(&f), READY);
+	frontend_detach(&f);
+	attach(&second);
+	check_restarted();
 }
 
 static void what_happens_without_a_device_is_made_up_for(void **state)
@@ -817,7 +833,7 @@ int main(void)
 		T(a_device_that_does_not_answer_is_cut_off),
 		T(a_device_that_closes_is_lost),
 		T(a_device_that_answers_something_else_is_cut_off),
-		T(a_device_that_refuses_the_handshake_is_cut_off),
+		T(a_device_that_refuses_to_be_reset_is_cut_off),
 		T(a_log_must_be_memory),
 		T(a_refused_queue_breaks_the_session_only),
 		T(a_device_without_version_1_is_refused),
@@ -825,6 +841,7 @@ int main(void)
 		T(a_driver_that_comes_first_waits_for_the_device),
 		T(a_driver_without_a_device_does_not_wait_for_ever),
 		T(a_new_device_takes_up_the_work),
+		T(refused_configuration_writes_do_not_stop_a_new_device),
 		T(what_happens_without_a_device_is_made_up_for),
 		T(a_death_in_the_middle_of_a_reset_ends_it),
 		T(a_lesser_device_cannot_take_over),

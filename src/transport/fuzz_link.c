@@ -64,6 +64,11 @@ int link_tell(struct link *l, const struct vu_msg *m)
 	return outcome();
 }
 
+int link_post(struct link *l, const struct vu_msg *m)
+{
+	return link_tell(l, m);
+}
+
 int link_get_u64(struct link *l, uint32_t request, uint64_t *ret_value)
 {
 	(void)l;

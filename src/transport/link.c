@@ -70,17 +70,17 @@ int link_answer(struct link *l, uint32_t request, struct vu_msg *ret_reply)
 	return 0;
 }
 
-/* A peer that does not even read is a peer that does not answer. */
-static int send_msg(const struct link *l, const struct vu_msg *m)
+int link_post(struct link *l, const struct vu_msg *m)
 {
 	int r = vu_send(&l->conn, m);
 
+	/* A peer that does not even read is a peer that does not answer. */
 	return r == -EAGAIN ? -ETIMEDOUT : r;
 }
 
 int link_ask(struct link *l, const struct vu_msg *m, struct vu_msg *ret_reply)
 {
-	int r = send_msg(l, m);
+	int r = link_post(l, m);
 
 	return r < 0 ? r : link_answer(l, m->request, ret_reply);
 }
@@ -91,7 +91,7 @@ int link_tell(struct link *l, const struct vu_msg *m)
 	int r;
 
 	if (!link_has(l, VU_PROTOCOL_F_REPLY_ACK))
-		return send_msg(l, m);
+		return link_post(l, m);
 	tell.flags |= VU_FLAG_NEED_REPLY;
 	r = link_ask(l, &tell, &reply);
 	if (r < 0)
