@@ -194,6 +194,27 @@ static void test_packed_queue_survives_death_at_every_instruction(void **state)
 
 /* ---- replay ---- */
 
+/* Leaves the free lists of driver and log turned round, so that ids do not come in their order. */
+static void turn_ids_round(void)
+{
+	struct driver_buf b = {DRIVER_BASE + 65536, 16, true};
+	static struct chain chains[REQUESTS];
+	static struct vq q;
+	struct driver_used used;
+
+	memset(&q, 0, sizeof(q));
+	assert_int_equal(driver_vq_start(&f.d, 0, f.log, &q), 0);
+	for (unsigned i = 0; i < REQUESTS; i++) {
+		assert_true(driver_add(&f.d.queues[0], &b, 1) >= 0);
+		assert_true(vq_pop(&q, &chains[i]));
+	}
+	for (unsigned i = 0; i < REQUESTS; i++) {
+		vq_push(&q, &chains[i]);
+		assert_true(driver_poll(&f.d.queues[0], &used));
+	}
+	f.d.queues[0].base = vq_stop(&q);
+}
+
 static void replay_in_order(bool packed)
 {
 	static struct chain chains[REQUESTS];
@@ -201,7 +222,9 @@ static void replay_in_order(bool packed)
 	unsigned n = 0;
 
 	begin(packed, false, 3);
+	turn_ids_round();
 	add_requests();
+	assert_true(f.ids[0] > f.ids[2]);
 	memset(&q, 0, sizeof(q));
 	assert_int_equal(driver_vq_start(&f.d, 0, f.log, &q), 0);
 	for (unsigned i = 0; i < REQUESTS - 1; i++)
