@@ -43,8 +43,7 @@ int link_answer(struct link *l, uint32_t request, struct vu_msg *ret_reply) MUST
 int link_ask(struct link *l, const struct vu_msg *m, struct vu_msg *ret_reply) MUST_CHECK;
 int link_tell(struct link *l, const struct vu_msg *m) MUST_CHECK;
 
-/* Sends m and asks for no acknowledgement: who refuses it will be found out by the next question.
- */
+/* Sends m and asks for no acknowledgement: who refuses it will be found by the next question. */
 int link_post(struct link *l, const struct vu_msg *m) MUST_CHECK;
 
 /* Short forms. */
