@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """drive_foreign.py CROSVM JSON - our back ends under QEMU, foreign back ends under us.
 
-JSON: what: "qemu", "storage-daemon" or "virtiofsd"; kernel, initrd, root.  Prints what the guest and
-the helpers say.  Exit status: 0 when the guest powered off and every helper ended as it should.
+JSON: what: "qemu", "storage-daemon" or "virtiofsd"; kernel, initrd, root.  Prints what the guest
+and the helpers say.  Exit status: 0 when the guest powered off and every helper ended as it should.
 """
 import json
 import os
@@ -21,7 +21,8 @@ mount -o remount,ro / 2>/dev/null
 echo o >/proc/sysrq-trigger
 sleep 60
 '''
-DISK_WORK = '''dd if=/dev/urandom of=/root/f bs=64k count=32 2>/dev/null; sum=$(md5sum </root/f); sync
+DISK_WORK = '''dd if=/dev/urandom of=/root/f bs=64k count=32 2>/dev/null
+sum=$(md5sum </root/f); sync
 echo 3 >/proc/sys/vm/drop_caches
 [ "$sum" = "$(md5sum </root/f)" ] && echo DISK-GOOD'''
 SHARE_WORK = '''mount -t virtiofs shared /mnt && cat /mnt/hello && echo from-the-guest >/mnt/answer

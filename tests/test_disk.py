@@ -53,8 +53,8 @@ def test_verified_io(place, options):
 def test_verified_io_on_four_queues(place, transport):
     script = ('mount -t tmpfs tmpfs /tmp\n'
               'ls /sys/block/vdc/mq | wc -l | sed s/^/QUEUES-/\n'
-              'fio --name=q --filename=/dev/vdc --size=4M --offset_increment=4M --numjobs=4 --bs=4k '
-              '--rw=randwrite --iodepth=8 --ioengine=libaio --direct=1 --verify=crc32c '
+              'fio --name=q --filename=/dev/vdc --size=4M --offset_increment=4M --numjobs=4 '
+              '--bs=4k --rw=randwrite --iodepth=8 --ioengine=libaio --direct=1 --verify=crc32c '
               '--verify_fatal=1 --randrepeat=0 >/tmp/fio 2>&1 || { cat /tmp/fio; echo FIO-BAD; }\n'
               'grep -q "err= 0" /tmp/fio && echo FIO-GOOD\n')
     out, result = drive(place, script=script, scratch_mib=32,
@@ -141,7 +141,8 @@ PROMPT = 'root@guest:'
 
 def test_systemd_boots_from_ext4(place):
     out, result = drive(place, type=[
-        [PROMPT, 'systemctl --failed --no-legend | wc -l | sed s/^/FAILED-/; findmnt -no SOURCE /\n'],
+        [PROMPT, 'systemctl --failed --no-legend | wc -l | sed s/^/FAILED-/\n'],
+        ['FAILED-', 'findmnt -no SOURCE /\n'],
         ['/dev/vda', 'systemctl poweroff\n']])
 
     assert 'FAILED-0' in out, out

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Our devices under another VMM, and devices of others under us: the protocol tried by strangers."""
+"""Our devices under another VMM, and devices of others under us: strangers try the protocol."""
 import json
 import os
 

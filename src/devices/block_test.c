@@ -46,8 +46,6 @@ static int disk = -1; /* a descriptor of our own */
 static const struct driver_options split = {
 	.nqueues = 1, .queue_size = QUEUE_SIZE, .features = ALL_FEATURES};
 
-/* ---- the rig ---- */
-
 static uint8_t pattern(uint64_t at)
 {
 	return (uint8_t)((at * 2654435761u) >> 13);
@@ -97,8 +95,6 @@ static struct driver_queue *queue(void)
 {
 	return &h.d.queues[0];
 }
-
-/* ---- requests ---- */
 
 struct io {
 	gpa header, data, status;
@@ -185,8 +181,6 @@ static void expect_disk_untouched(void)
 	assert_int_equal(pread(disk, back, DISK, 0), DISK);
 	expect_pattern(back, 0, DISK);
 }
-
-/* ---- what must work ---- */
 
 static void read_and_write(void)
 {
@@ -418,8 +412,6 @@ static void test_more_requests_than_the_pool_holds(void **state)
 	}
 }
 
-/* ---- what must be refused ---- */
-
 static void test_io_past_the_end_touches_nothing(void **state)
 {
 	const uint64_t end = DISK / SECTOR;
@@ -641,8 +633,6 @@ static void test_reset_in_the_middle_of_requests(void **state)
 	read_and_write();
 }
 
-/* ---- options ---- */
-
 static void expect_refused(const char *options, const char *reason)
 {
 	struct device_thread *t = NULL;
@@ -674,8 +664,6 @@ static void test_bad_options_say_what_is_wrong(void **state)
 	unlink(disk_path);
 	fd_close(&disk);
 }
-
-/* ---- death ---- */
 
 enum { LOAD_DEPTH = 16, LOAD_BYTES = 4096, LOAD_BLOCKS = DISK / LOAD_BYTES };
 

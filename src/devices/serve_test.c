@@ -208,7 +208,7 @@ static void test_thread_that_cannot_be_started_says_why(void **state)
 	assert_int_equal(fcntl(pair[0], F_GETFD), -1); /* taken */
 	close(pair[1]);
 	assert_int_equal(fd_socketpair(SOCK_STREAM, pair), 0);
-	assert_int_equal(device_thread_start_take("block", "b", "path=/nosuch", pair[0], -1, &t, &e),
+	assert_int_equal(device_thread_start_take("block", "b", "path=/no", pair[0], -1, &t, &e),
 			 -ENOENT);
 	assert_int_equal(fcntl(pair[0], F_GETFD), -1);
 	close(pair[1]);
