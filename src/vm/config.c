@@ -140,13 +140,27 @@ static bool has_device(const struct config *c, unsigned virtio_id)
 	return false;
 }
 
+bool config_has_stdio_serial(const struct config *c)
+{
+	for (unsigned i = 0; i < c->nserial; i++)
+		if (c->serial[i].type == SERIAL_STDIO)
+			return true;
+	return false;
+}
+
 /* What the user did not ask for but gets. */
 static int add_defaults(struct config *c, struct err *e)
 {
 	const struct device_type *rng = device_type_find("rng");
 
-	if (c->nserial == 0)
-		c->serial[c->nserial++] = serial_config_default;
+	if (c->nserial == 0) {
+		c->serial[c->nserial] = serial_config_default;
+		if (config_has_stdio_device(c))
+			c->serial[c->nserial].type = SERIAL_SINK;
+		c->nserial++;
+	}
+	if (config_has_stdio_device(c) && config_has_stdio_serial(c))
+		return err_say(e, EINVAL, "stdio: both a serial port and another device use it");
 	if (!c->default_rng || !rng || has_device(c, VIRTIO_ID_RNG))
 		return 0;
 	return config_device_add(c, rng, "", e) < 0 ? err_in(e, "--rng") : 0;

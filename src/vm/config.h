@@ -34,6 +34,7 @@ struct config_device {
 	uint16_t virtio_id;
 	char *options;    /* key=value,... for type->opts, already checked; "" for none */
 	int inherited_fd; /* the N of path=/proc/self/fd/N, to be handed to the process; or -1 */
+	bool on_stdio;    /* standard input and output are handed to the process */
 
 	/* --vhost-user */
 	char *socket;    /* of the foreign back end; NULL: a process of ours */
@@ -86,6 +87,10 @@ void config_help(FILE *out);
 /* The options and devices as mdoc lists, for the manual. */
 void config_mdoc_options(FILE *out);
 void config_mdoc_devices(FILE *out);
+
+/* Who has the terminal, or what is in its place: a serial port or a device, not both. */
+bool config_has_stdio_serial(const struct config *c);
+bool config_has_stdio_device(const struct config *c);
 
 /* "vda", ..., "vdz", "vdaa": how Linux calls its n-th virtio disk. */
 void config_disk_name(unsigned n, char *buf, size_t room);

@@ -199,8 +199,27 @@ static int check_block(struct config *c, const struct opt *table, void *scratch,
 	return r;
 }
 
+/* Type "stdio", without descriptors of its own. */
+static bool is_on_stdio(const struct opt *table, void *scratch)
+{
+	const struct opt *type = opt_find(table, "type"), *output = opt_find(table, "output");
+
+	return type && type->kind == OPT_KIND_CHOICE && output && output->kind == OPT_KIND_FD &&
+	       strcmp(type->choices[*(int *)opt_field(type, scratch)], "stdio") == 0 &&
+	       *(int *)opt_field(output, scratch) < 0;
+}
+
+bool config_has_stdio_device(const struct config *c)
+{
+	for (unsigned i = 0; i < c->ndevices; i++)
+		if (c->devices[i].on_stdio)
+			return true;
+	return false;
+}
+
+/* Reads the options of device d, which is not in the list yet. */
 static int check_text(struct config *c, const struct device_type *type, const char *text,
-		      int *ret_fd, struct err *e)
+		      struct config_device *d, struct err *e)
 {
 	static const struct opt none[] = {OPT_END};
 	const struct opt *table = type->opts ? type->opts : none;
@@ -213,7 +232,10 @@ static int check_text(struct config *c, const struct device_type *type, const ch
 		type->defaults(scratch);
 	r = opt_parse(table, scratch, text, e);
 	if (r == 0 && type->virtio_id == VIRTIO_ID_BLOCK)
-		r = check_block(c, table, scratch, ret_fd, e);
+		r = check_block(c, table, scratch, &d->inherited_fd, e);
+	d->on_stdio = r == 0 && is_on_stdio(table, scratch);
+	if (d->on_stdio && config_has_stdio_device(c))
+		r = err_say(e, EINVAL, "stdio is used by another device already");
 	opt_fini(table, scratch);
 	return r;
 }
@@ -226,7 +248,7 @@ int config_device_add(struct config *c, const struct device_type *type, const ch
 
 	if (!d)
 		return -e->code;
-	r = check_text(c, type, text, &d->inherited_fd, e);
+	r = check_text(c, type, text, d, e);
 	if (r < 0)
 		return r;
 	d->options = strdup(text);

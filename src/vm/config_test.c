@@ -24,7 +24,7 @@ struct fake {
 	char *path, *id;
 	bool ro, root;
 	uint32_t queues;
-	int type;
+	int type, output;
 };
 
 static const struct opt block_opts[] = {
@@ -35,17 +35,19 @@ static const struct opt block_opts[] = {
 	OPT_END,
 };
 
-static const char *const console_types[] = {"auto", "pty", NULL};
+static const char *const console_types[] = {"auto", "pty", "stdio", NULL};
 static const struct opt console_opts[] = {
 	OPT_CHOICE_FIRST(struct fake, type, console_types, "Kind"),
 	OPT_NUMBER(struct fake, queues, 1, 16, "Ports"),
 	OPT_FLAG(struct fake, ro, "Output only"),
+	OPT_FD(struct fake, output, "Descriptor to write"),
 	OPT_END,
 };
 
 static void fake_defaults(struct device *d)
 {
 	container_of(d, struct fake, device)->queues = 1;
+	container_of(d, struct fake, device)->output = -1;
 }
 
 static const struct device_type block_type = {.name = "block",
@@ -58,7 +60,8 @@ static const struct device_type console_type = {.name = "console",
 						.summary = "Console",
 						.virtio_id = 3,
 						.size = sizeof(struct fake),
-						.opts = console_opts};
+						.opts = console_opts,
+						.defaults = fake_defaults};
 static const struct device_type rng_type = {
 	.name = "rng", .summary = "Random numbers", .virtio_id = 4, .size = sizeof(struct fake)};
 
@@ -390,6 +393,21 @@ static void rng_can_be_left_out_or_placed(void **state)
 	assert_string_equal(config.devices[0].name, "rng");
 }
 
+static void stdio_has_one_user(void **state)
+{
+	(void)state;
+	accepted("--console stdio kernel");
+	assert_true(config.devices[0].on_stdio);
+	assert_int_equal(config.serial[0].type, SERIAL_SINK); /* the default gives way */
+	accepted("--console pty kernel");
+	assert_false(config.devices[0].on_stdio);
+	assert_int_equal(config.serial[0].type, SERIAL_STDIO);
+	accepted("--console stdio,output=2 kernel");
+	assert_false(config.devices[0].on_stdio);
+	refused("--console stdio --console stdio kernel", "--console: stdio is used by another device already");
+	refused("--console stdio --serial stdio kernel", "stdio: both a serial port and another device use it");
+}
+
 static void devices_without_a_required_key_need_no_value(void **state)
 {
 	(void)state;
@@ -405,7 +423,7 @@ static void devices_without_a_required_key_need_no_value(void **state)
 	assert_string_equal(config.devices[0].options, "pty,ro");
 	accepted("--console pty kernel --no-rng");
 	assert_string_equal(config.devices[0].options, "pty");
-	refused("--console=kernel kernel", "--console: type: \"kernel\": not one of auto, pty");
+	refused("--console=kernel kernel", "--console: type: \"kernel\": not one of auto, pty, stdio");
 	accepted("kernel --no-rng --console");
 	assert_string_equal(config.devices[0].options, "");
 }
@@ -531,6 +549,7 @@ int main(void)
 		TEST(inherited_descriptor_must_be_given),
 		TEST(too_many_devices_are_refused),
 		TEST(rng_can_be_left_out_or_placed),
+		TEST(stdio_has_one_user),
 		TEST(devices_without_a_required_key_need_no_value),
 		TEST(serial_ports_are_checked_together),
 		TEST(foreign_back_ends_are_checked),

@@ -19,7 +19,10 @@
 #include <sys/un.h>
 #include <unistd.h>
 
-enum { INHERITED_NUMBER = DEVICE_FD_CONTROL + 1, SECOND_NS = 1000000000 };
+/* Numbers in the process of what is handed to it. */
+enum { INHERITED_NUMBER = DEVICE_FD_CONTROL + 1, INPUT_NUMBER = INHERITED_NUMBER, OUTPUT_NUMBER };
+
+enum { SECOND_NS = 1000000000 };
 
 /* "block0", "block1", "rng0": numbered by kind, in the order of the command line. */
 static void device_name(struct vm_devices *all, struct vm_device *d)
@@ -32,12 +35,15 @@ static void device_name(struct vm_devices *all, struct vm_device *d)
 }
 
 /* The file that was handed to us by number has another number in the process. */
-static char *device_options(const struct config_device *config)
+static char *process_options(const struct config_device *config)
 {
 	char *text = NULL, *at;
 	char theirs[32];
 	int r;
 
+	if (config->on_stdio)
+		return asprintf(&text, "%s,input=%d,output=%d", config->options, INPUT_NUMBER,
+				OUTPUT_NUMBER) < 0 ? NULL : text;
 	if (config->inherited_fd < 0)
 		return strdup(config->options);
 	snprintf(theirs, sizeof(theirs), "/proc/self/fd/%d", config->inherited_fd);
@@ -80,7 +86,7 @@ static void device_arguments(struct vm_device *d)
 
 static int device_prepare(struct machine *m, struct vm_device *d, struct err *e)
 {
-	d->options = device_options(d->config);
+	d->options = m->config->sandbox ? process_options(d->config) : strdup(d->config->options);
 	d->policy = device_policy(m->config, d->config->name);
 	if (!d->options || (m->config->policy_dir && !d->policy))
 		return err_set(e, ENOMEM, "cannot keep the options of %s", d->name);
@@ -111,16 +117,25 @@ int device_sockets(struct vm_device *d, int ret_theirs[2], struct err *e)
 	return 0;
 }
 
+size_t device_inherited(const struct config_device *config, int ret_fds[2])
+{
+	ret_fds[0] = config->on_stdio ? STDIN_FILENO : config->inherited_fd;
+	ret_fds[1] = config->on_stdio ? STDOUT_FILENO : -1;
+	return (size_t)(ret_fds[0] >= 0) + (size_t)(ret_fds[1] >= 0);
+}
+
 static int device_spawn(struct vm_devices *all, struct vm_device *d, struct err *e)
 {
-	int theirs[2];
+	int theirs[2], inherited[2];
 	int r = device_sockets(d, theirs, e);
 
 	if (r < 0)
 		return r;
 	d->fds[0] = (struct spawn_fd){theirs[0], DEVICE_FD_VHOST_USER};
 	d->fds[1] = (struct spawn_fd){theirs[1], DEVICE_FD_CONTROL};
-	d->fds[2] = (struct spawn_fd){d->config->inherited_fd, INHERITED_NUMBER};
+	device_inherited(d->config, inherited);
+	d->fds[2] = (struct spawn_fd){inherited[0], INPUT_NUMBER};
+	d->fds[3] = (struct spawn_fd){inherited[1], OUTPUT_NUMBER};
 	r = spawn_start(&all->spawner, &all->table[d - all->list], &d->child, e);
 	fd_close(&theirs[0]);
 	fd_close(&theirs[1]);
@@ -172,7 +187,7 @@ static int table_make(struct machine *m, struct err *e)
 
 	for (unsigned i = 0; i < all->count; i++) {
 		struct vm_device *d = &all->list[i];
-		int r = device_prepare(m, d, e);
+		int inherited[2], r = device_prepare(m, d, e);
 
 		if (r < 0)
 			return r;
@@ -181,7 +196,7 @@ static int table_make(struct machine *m, struct err *e)
 			.source = d->source,
 			.argv = d->argv,
 			.fds = d->fds,
-			.nfds = d->config->inherited_fd >= 0 ? 3 : 2,
+			.nfds = 2 + device_inherited(d->config, inherited),
 		};
 	}
 	return 0;

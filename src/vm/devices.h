@@ -33,10 +33,11 @@ enum {
 	DEVICE_DEATHS_MAX = 8,
 	DEVICE_NAME_MAX = 24,
 	DEVICE_ARGS_MAX = 12,
-	DEVICE_FDS = 3, /* vhost-user, control, inherited file */
+	DEVICE_FDS = 4, /* vhost-user, control, inherited file or standard input and output */
 };
 
 struct machine;
+struct config_device;
 
 struct vm_device {
 	struct machine *machine;
@@ -82,6 +83,9 @@ void devices_fini(struct machine *m);
 void devices_status(struct machine *m, struct control_status *ret);
 
 /* ---- between devices.c and deaths.c ---- */
+
+/* What is handed to the process besides its sockets: how many; the others are -1. */
+size_t device_inherited(const struct config_device *config, int ret_fds[2]);
 
 /* New pairs of sockets: our ends are kept in d, theirs are for the caller to close. */
 int device_sockets(struct vm_device *d, int ret_theirs[2], struct err *e) MUST_CHECK;

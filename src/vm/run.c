@@ -64,10 +64,7 @@ static int signals_watch(struct machine *m, struct err *e)
 
 static bool uses_terminal(const struct machine *m)
 {
-	for (unsigned i = 0; i < m->config->nserial; i++)
-		if (m->config->serial[i].type == SERIAL_STDIO)
-			return true;
-	return false;
+	return config_has_stdio_serial(m->config) || config_has_stdio_device(m->config);
 }
 
 static int start(struct machine *m, struct err *e)
