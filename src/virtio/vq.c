@@ -185,23 +185,18 @@ void vq_polling_set(struct vq *q, bool polling)
 
 /* ---- chains ---- */
 
-bool chain_add_far(struct vq *q, struct chain *c, const struct vq_desc *d,
-		   struct chain_cursor *cursor)
+int chain_add_far(struct vq *q, struct chain *c, const struct vq_desc *d, uint32_t end)
 {
-	int n = gmem_iov(q->gmem, d->addr, d->len, &c->iov[c->tail_end],
-			 (unsigned)(CHAIN_IOV_MAX - c->tail_end));
+	int n = gmem_iov(q->gmem, d->addr, d->len, &c->iov[end], CHAIN_IOV_MAX - end);
 
-	if (n == -E2BIG)
-		return vq_fail(q, "chain of too many pieces");
-	if (n < 0)
-		return vq_fail(q, "buffer outside memory");
+	if (n < 0) {
+		vq_break(q, n == -E2BIG ? "chain of too many pieces" : "buffer outside memory");
+		return -1;
+	}
 	for (unsigned i = 0; i < q->gmem->nregions; i++)
 		if (d->addr - q->gmem->regions[i].base < q->gmem->regions[i].size)
 			q->near = &q->gmem->regions[i];
-	c->tail_end = (uint16_t)(c->tail_end + n);
-	cursor->end = (uint16_t)(cursor->end + n);
-	cursor->left += d->len;
-	return true;
+	return (int)end + n;
 }
 
 bool table_open(struct vq *q, const struct vq_desc *d, struct vq_table *ret_table)

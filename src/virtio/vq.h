@@ -63,7 +63,6 @@ struct chain {
 	uint16_t id;	    /* split: head descriptor; packed: buffer id */
 	uint16_t slots;	    /* ring slots it takes; split: 1 */
 	uint16_t log_entry; /* packed: where the in-flight log has it */
-	bool has_writable;  /* a writable descriptor came, be it empty */
 	uint16_t tail_end;  /* pieces [cursor[CHAIN_WRITABLE].end, tail_end) are the tail */
 	uint32_t tail_left; /* bytes of it */
 	uint32_t written;   /* bytes the device wrote: the used length */

@@ -299,85 +299,99 @@ bool packed_has_more(struct vq *q)
 }
 
 /* The fields lie in another order than in a split ring, in indirect tables too. */
-static struct vq_desc desc_of(const uint64_t half[2])
+static inline struct vq_desc desc_of(struct vq_raw raw)
 {
 	return (struct vq_desc){
-		.addr = half[0],
-		.len = (uint32_t)half[1],
-		.link = (uint16_t)(half[1] >> 32),
-		.flags = (uint16_t)(half[1] >> 48),
+		.addr = raw.low,
+		.len = (uint32_t)raw.high,
+		.link = (uint16_t)(raw.high >> 32),
+		.flags = (uint16_t)(raw.high >> 48),
 	};
 }
 
-static bool add_table(struct vq *q, struct chain *c, const struct vq_desc *first)
+/* Adds all of an indirect table, which is a chain of its own. */
+static bool add_table(struct vq *q, struct chain *c, struct chain_build *b,
+		      const struct vq_desc *first)
 {
 	struct vq_table t;
-	struct vq_desc d;
-	uint64_t half[2];
 
 	if (!table_open(q, first, &t))
 		return false;
 	for (uint32_t i = 0; i < t.count; i++) {
-		table_load(q, &t, i, half);
-		d = desc_of(half);
+		struct vq_desc d = desc_of(table_load(q, &t, i));
+
 		if (d.flags & VRING_DESC_F_INDIRECT)
 			return vq_fail(q, "indirect table inside an indirect table");
-		if (!chain_add(q, c, &d))
+		if (!chain_add(q, c, b, d))
 			return false;
 	}
 	return true;
 }
 
-/* Adds one descriptor of the ring; *ret_more: the chain goes on. */
-static bool add_slot(struct vq *q, struct chain *c, const struct vq_desc *d, bool *ret_more)
+static inline bool add_slot(struct vq *q, struct chain *c, struct chain_build *b, struct vq_desc d)
 {
-	*ret_more = d->flags & VRING_DESC_F_NEXT;
-	c->id = d->link;
-	c->slots++;
-	return d->flags & VRING_DESC_F_INDIRECT ? add_table(q, c, d) : chain_add(q, c, d);
+	struct chain_build local;
+	struct vq_desc table;
+	bool ok;
+
+	if (!(d.flags & VRING_DESC_F_INDIRECT))
+		return chain_add(q, c, b, d);
+	local = *b; /* so that *b and d need not lie in memory */
+	table = d;
+	ok = add_table(q, c, &local, &table);
+	*b = local;
+	return ok;
 }
 
 static bool pop_new(struct vq *q, struct chain *c)
 {
 	const struct packed_log *log = q->log;
-	bool more = true;
+	struct chain_build b = {0};
+	struct vq_desc d;
+	uint16_t slots = 0;
 
 	c->log_entry = log ? log->old_free_head : 0;
-	while (more) {
-		struct vq_desc d;
-		uint64_t half[2];
-
-		if (q->in_flight + c->slots >= q->size)
+	do {
+		if (q->in_flight + slots >= q->size)
 			return vq_fail(q, "more descriptors than the ring has");
-		ring_load_desc(ring_at(q->desc, 16 * (size_t)q->avail_at), half);
-		d = desc_of(half);
-		if (!add_slot(q, c, &d, &more))
+		d = desc_of(ring_load_desc(ring_at(q->desc, 16 * (size_t)q->avail_at)));
+		if (!add_slot(q, c, &b, d))
 			return false;
-		if (log && !log_descriptor(q, &d, c->slots == 1, !more))
-			return false;
+		if (log) {
+			const struct vq_desc noted = d;
+
+			if (!log_descriptor(q, &noted, slots == 0, !(d.flags & VRING_DESC_F_NEXT)))
+				return false;
+		}
+		slots++;
 		advance(q, &q->avail_at, &q->avail_wrap, 1);
-	}
+	} while (d.flags & VRING_DESC_F_NEXT);
+	chain_end(c, &b, d.link, slots);
 	return true;
 }
 
 static bool pop_replay(struct vq *q, struct chain *c)
 {
 	const struct packed_log *log = q->log;
+	struct chain_build b = {0};
 	uint16_t entry = q->replay[q->replay_at++];
-	bool more = true;
+	uint16_t slots = 0, num = log->desc[entry].num;
 
 	c->log_entry = entry;
-	for (unsigned left = log->desc[entry].num; left > 0 && more; left--) {
+	while (slots < num && entry < q->size) {
 		const struct packed_log_entry *e = &log->desc[entry];
 		struct vq_desc d = {e->addr, e->len, e->flags, e->id};
 
-		if (!add_slot(q, c, &d, &more))
+		if (!add_slot(q, c, &b, d))
 			return false;
+		slots++;
 		entry = e->next;
-		if (entry >= q->size && left > 1)
-			return vq_fail(q, "in-flight log damaged");
+		if (!(d.flags & VRING_DESC_F_NEXT)) {
+			chain_end(c, &b, d.link, slots);
+			return slots == num || vq_fail(q, "in-flight log damaged");
+		}
 	}
-	return !more || vq_fail(q, "in-flight log damaged");
+	return vq_fail(q, "in-flight log damaged");
 }
 
 /* Whether there is a chain; if not, the driver will kick (unless polled). */
@@ -399,11 +413,8 @@ bool packed_pop(struct vq *q, struct chain *c)
 		q->armed = false;
 	else if (q->armed)
 		packed_kicks_off(q);
-	chain_begin(c);
-	c->slots = 0;
 	if (!(q->replay_at < q->replay_end ? pop_replay(q, c) : pop_new(q, c)))
 		return false;
-	chain_end(c);
 	if (c->id >= q->size)
 		return vq_fail(q, "buffer id outside the ring");
 	if (id_is_in_flight(q, c->id))

@@ -61,19 +61,23 @@ static inline void ring_fence(void)
 	atomic_thread_fence(memory_order_seq_cst);
 }
 
-/* The two halves of a descriptor, the second (with the flags of a packed one) first. */
-static inline void ring_load_desc(void *p, uint64_t ret_half[2])
-{
+/* The two halves of a descriptor as they lie in memory: first the address. */
+struct vq_raw {
 	uint64_t low, high;
+};
 
-	memcpy(&high, (char *)p + 8, sizeof(high));
-	__asm__ volatile("" : "+r"(high) : : "memory");
+/* The half with the flags of a packed descriptor is read first. */
+static inline struct vq_raw ring_load_desc(void *p)
+{
+	struct vq_raw raw;
+
+	memcpy(&raw.high, (char *)p + 8, sizeof(raw.high));
+	__asm__ volatile("" : "+r"(raw.high) : : "memory");
 	atomic_thread_fence(memory_order_acquire);
-	memcpy(&low, p, sizeof(low));
-	__asm__ volatile("" : "+r"(low) : : "memory");
-	ret_half[0] = low;
-	ret_half[1] = high;
-	ring_copied(p, 16);
+	memcpy(&raw.low, p, sizeof(raw.low));
+	__asm__ volatile("" : "+r"(raw.low) : : "memory");
+	ring_copied(p, sizeof(raw));
+	return raw;
 }
 
 static inline void log_order(void)
@@ -91,58 +95,69 @@ static inline void id_flip(struct vq *q, uint16_t id)
 	q->ids[id / 64] ^= 1ull << (id % 64);
 }
 
-static inline void chain_begin(struct chain *c)
-{
-	c->tail_end = 0;
-	c->has_writable = false;
-	c->tail_left = 0;
-	c->written = 0;
-	c->cursor[CHAIN_READABLE] = (struct chain_cursor){0};
-	c->cursor[CHAIN_WRITABLE] = (struct chain_cursor){0};
-}
-
 /* Breaks the queue; false, so that it can be returned. */
 bool vq_fail(struct vq *q, const char *why);
 
-/* The rest of chain_add() for a range outside q->near; sets q->near. */
-bool chain_add_far(struct vq *q, struct chain *c, const struct vq_desc *d,
-		   struct chain_cursor *cursor);
+/* A chain while it is built: kept in registers, its address is never taken. */
+struct chain_build {
+	uint32_t end;	   /* pieces so far */
+	uint32_t split;	   /* of these, readable */
+	uint32_t bytes[2]; /* readable, writable */
+	bool has_writable; /* a writable descriptor came, be it empty */
+};
+
+/* chain_add() of a range outside q->near, which it sets: the pieces then, or -1. */
+int chain_add_far(struct vq *q, struct chain *c, const struct vq_desc *d, uint32_t end);
 
 /* Appends one buffer. False: the queue is broken. */
-static inline bool chain_add(struct vq *q, struct chain *c, const struct vq_desc *d)
+static inline bool chain_add(struct vq *q, struct chain *c, struct chain_build *b, struct vq_desc d)
 {
-	enum chain_side side = d->flags & VRING_DESC_F_WRITE ? CHAIN_WRITABLE : CHAIN_READABLE;
-	struct chain_cursor *cursor = &c->cursor[side];
 	const struct gmem_region *r = q->near;
-	uint64_t offset = d->addr - r->base;
+	uint64_t offset = d.addr - r->base;
+	bool is_writable = d.flags & VRING_DESC_F_WRITE;
 
-	if (side == CHAIN_READABLE && c->has_writable)
+	if (!is_writable && b->has_writable)
 		return vq_fail(q, "readable descriptor behind a writable one");
-	if (d->len > UINT32_MAX - c->cursor[0].left - c->cursor[1].left)
+	if (d.len > UINT32_MAX - b->bytes[0] - b->bytes[1])
 		return vq_fail(q, "chain of 4 GiB or more");
-	if (side == CHAIN_WRITABLE && !c->has_writable) {
-		cursor->at = cursor->end = c->tail_end;
-		c->has_writable = true;
-	}
-	if (d->len == 0)
+	b->has_writable = is_writable;
+	if (d.len == 0)
 		return true;
-	if (offset >= r->size || d->len > r->size - offset)
-		return chain_add_far(q, c, d, cursor);
-	if (c->tail_end == CHAIN_IOV_MAX)
-		return vq_fail(q, "chain of too many pieces");
-	c->iov[c->tail_end].iov_base = (char *)r->host + offset;
-	c->iov[c->tail_end].iov_len = d->len;
-	c->tail_end++;
-	cursor->end++;
-	cursor->left += d->len;
+	if (offset < r->size && d.len <= r->size - offset) {
+		if (b->end == CHAIN_IOV_MAX)
+			return vq_fail(q, "chain of too many pieces");
+		c->iov[b->end].iov_base = (char *)r->host + offset;
+		c->iov[b->end].iov_len = d.len;
+		b->end++;
+	} else {
+		const struct vq_desc far = d; /* so that d need not lie in memory */
+		int end = chain_add_far(q, c, &far, b->end);
+
+		if (end < 0)
+			return false;
+		b->end = (uint32_t)end;
+	}
+	if (is_writable) {
+		b->bytes[CHAIN_WRITABLE] += d.len;
+	} else {
+		b->bytes[CHAIN_READABLE] += d.len;
+		b->split = b->end;
+	}
 	return true;
 }
 
-/* Without writable descriptors their side is empty, and behind the readable one. */
-static inline void chain_end(struct chain *c)
+static inline void chain_end(struct chain *c, const struct chain_build *b, uint16_t id,
+			     uint16_t slots)
 {
-	if (!c->has_writable)
-		c->cursor[CHAIN_WRITABLE].at = c->cursor[CHAIN_WRITABLE].end = c->tail_end;
+	c->id = id;
+	c->slots = slots;
+	c->tail_left = 0;
+	c->written = 0;
+	c->tail_end = (uint16_t)b->end;
+	c->cursor[CHAIN_READABLE] =
+		(struct chain_cursor){0, (uint16_t)b->split, b->bytes[CHAIN_READABLE]};
+	c->cursor[CHAIN_WRITABLE] = (struct chain_cursor){
+		(uint16_t)b->split, (uint16_t)b->end, b->bytes[CHAIN_WRITABLE]};
 }
 
 /* An indirect table: in one region, or read through gmem_read(). */
@@ -155,18 +170,16 @@ struct vq_table {
 bool table_open(struct vq *q, const struct vq_desc *d, struct vq_table *ret_table);
 
 /* Entry i of the table; i < count. */
-static inline void table_load(struct vq *q, const struct vq_table *t, uint32_t i,
-			      uint64_t ret_half[2])
+static inline struct vq_raw table_load(struct vq *q, const struct vq_table *t, uint32_t i)
 {
+	struct vq_raw raw = {0, 0};
 	bool is_memory;
 
-	if (t->host) {
-		ring_load_desc((char *)t->host + 16 * (size_t)i, ret_half);
-		return;
-	}
-	is_memory = gmem_read(q->gmem, t->addr + 16 * (uint64_t)i, ret_half, 16);
-	if (!is_memory) /* cannot be: table_open() saw that it is */
-		memset(ret_half, 0, 16);
+	if (t->host)
+		return ring_load_desc((char *)t->host + 16 * (size_t)i);
+	is_memory = gmem_read(q->gmem, t->addr + 16 * (uint64_t)i, &raw, sizeof(raw));
+	(void)is_memory; /* table_open() saw that it is; else the entry is empty */
+	return raw;
 }
 
 /* Sorts q->replay by the counters that the log has for its entries. */

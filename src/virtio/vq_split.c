@@ -207,47 +207,62 @@ bool split_has_more(struct vq *q)
 	return q->avail_at != q->avail_end;
 }
 
-/* Follows the indirect table of a chain, which it ends. */
-static bool follow_table(struct vq *q, struct chain *c, const struct vq_desc *first)
+static inline struct vq_desc desc_of(struct vq_raw raw)
+{
+	return (struct vq_desc){
+		.addr = raw.low,
+		.len = (uint32_t)raw.high,
+		.flags = (uint16_t)(raw.high >> 32),
+		.link = (uint16_t)(raw.high >> 48),
+	};
+}
+
+/* Follows the indirect table that ends a chain. */
+static bool follow_table(struct vq *q, struct chain *c, struct chain_build b,
+			 struct vq_desc first, uint16_t head)
 {
 	struct vq_table t;
-	struct vq_desc d;
-	uint64_t half[2];
+	uint16_t next = 0;
 
-	if (!table_open(q, first, &t))
+	if (!table_open(q, &first, &t))
 		return false;
-	d.link = 0;
 	for (uint32_t steps = 0; steps < t.count; steps++) {
-		table_load(q, &t, d.link, half);
-		memcpy(&d, half, sizeof(d));
+		struct vq_desc d = desc_of(table_load(q, &t, next));
+
 		if (d.flags & VRING_DESC_F_INDIRECT)
 			return vq_fail(q, "indirect table inside an indirect table");
-		if (!chain_add(q, c, &d))
+		if (!chain_add(q, c, &b, d))
 			return false;
-		if (!(d.flags & VRING_DESC_F_NEXT))
+		if (!(d.flags & VRING_DESC_F_NEXT)) {
+			chain_end(c, &b, head, 1);
 			return true;
+		}
 		if (d.link >= t.count)
 			return vq_fail(q, "descriptor outside the indirect table");
+		next = d.link;
 	}
 	return vq_fail(q, "descriptor loop in an indirect table");
 }
 
-static bool follow(struct vq *q, struct chain *c, uint16_t head)
+static inline bool follow(struct vq *q, struct chain *c, uint16_t head)
 {
-	struct vq_desc d = {.link = head};
-	uint64_t half[2];
+	struct chain_build b = {0};
+	uint16_t next = head;
 
 	for (unsigned steps = 0; steps < q->size; steps++) {
-		ring_load_desc(ring_at(q->desc, 16 * (size_t)d.link), half);
-		memcpy(&d, half, sizeof(d));
+		struct vq_desc d = desc_of(ring_load_desc(ring_at(q->desc, 16 * (size_t)next)));
+
 		if (d.flags & VRING_DESC_F_INDIRECT)
-			return follow_table(q, c, &d);
-		if (!chain_add(q, c, &d))
+			return follow_table(q, c, b, d, head);
+		if (!chain_add(q, c, &b, d))
 			return false;
-		if (!(d.flags & VRING_DESC_F_NEXT))
+		if (!(d.flags & VRING_DESC_F_NEXT)) {
+			chain_end(c, &b, head, 1);
 			return true;
+		}
 		if (d.link >= q->size)
 			return vq_fail(q, "descriptor outside the table");
+		next = d.link;
 	}
 	return vq_fail(q, "descriptor loop");
 }
@@ -286,12 +301,8 @@ bool split_pop(struct vq *q, struct chain *c)
 		return vq_fail(q, "available head outside the table");
 	if (id_is_in_flight(q, head))
 		return vq_fail(q, "descriptor head twice in flight");
-	chain_begin(c);
 	if (!follow(q, c, head))
 		return false;
-	chain_end(c);
-	c->id = head;
-	c->slots = 1;
 	id_flip(q, head);
 	q->in_flight++;
 	if (q->log)
