@@ -597,7 +597,6 @@ static void numbers_of_queues_are_bounded(void **state)
 	first.nqueues = UINT64_MAX;
 	attach(&first);
 	assert_int_equal(frontend_nqueues(&f), QUEUES);
-	frontend_fini(&f);
 	tear_down(NULL);
 	set_up(NULL);
 	first.nqueues = 0;
