@@ -6,8 +6,8 @@ JSON: kernel, initrd; root: image that is copied and given to the guest as /dev/
 shell, on a disk of its own, after which the guest powers off; without it systemd runs.
 scratch_mib: size of an empty disk that options name as @scratch.  type: [[prompt, answer]...] for
 the console.  kills: how often to kill the processes named in "kill" (block0, ...) between the
-lines KILL-FROM and KILL-TO of the guest.  Prints what the guest does, then a line "DRIVE" with JSON: exit code, restarts, what
-fsck says.  Runs where the guest does.
+lines KILL-FROM and KILL-TO of the guest.  Prints what the guest does, then a line "DRIVE" with
+JSON: exit code, restarts, what fsck says.  Runs where the guest does.
 """
 import json
 import os

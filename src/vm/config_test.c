@@ -404,8 +404,10 @@ static void stdio_has_one_user(void **state)
 	assert_int_equal(config.serial[0].type, SERIAL_STDIO);
 	accepted("--console stdio,output=2 kernel");
 	assert_false(config.devices[0].on_stdio);
-	refused("--console stdio --console stdio kernel", "--console: stdio is used by another device already");
-	refused("--console stdio --serial stdio kernel", "stdio: both a serial port and another device use it");
+	refused("--console stdio --console stdio kernel",
+		"--console: stdio is used by another device already");
+	refused("--console stdio --serial stdio kernel",
+		"stdio: both a serial port and another device use it");
 }
 
 static void devices_without_a_required_key_need_no_value(void **state)
@@ -423,7 +425,8 @@ static void devices_without_a_required_key_need_no_value(void **state)
 	assert_string_equal(config.devices[0].options, "pty,ro");
 	accepted("--console pty kernel --no-rng");
 	assert_string_equal(config.devices[0].options, "pty");
-	refused("--console=kernel kernel", "--console: type: \"kernel\": not one of auto, pty, stdio");
+	refused("--console=kernel kernel",
+		"--console: type: \"kernel\": not one of auto, pty, stdio");
 	accepted("kernel --no-rng --console");
 	assert_string_equal(config.devices[0].options, "");
 }

@@ -6,8 +6,8 @@
  *
  * A driver with one split queue (EVENT_IDX, three descriptors a request) that sleeps on its call
  * eventfd, as a guest sleeps for its interrupt.  Rounds are interleaved: loop, first socket, second
- * socket, loop, ...; printed are medians, and ratios to the loop.  On a busy machine the CPU time that
- * the serving process takes for a request says more than the rate.
+ * socket, loop, ...; printed are medians, and ratios to the loop.  On a busy machine the CPU time
+ * that the serving process takes for a request says more than the rate.
  */
 #include "base/fd.h"
 #include "base/num.h"
