@@ -91,6 +91,7 @@ if [ "${1:-}" = --one ]; then
 	one "$2"
 	exit
 fi
+ours >/dev/null || exit 1 # no checkout, or not ours: the lists below would be empty
 configure $gcc gcc
 configure $clang clang
 [ $# -gt 0 ] || read -ra all_names <<<"$all"
