@@ -328,8 +328,11 @@ static int child_clean(void)
 
 static int child_jailed(void)
 {
+	/* What a sanitizer's run-time library does before a function that does not return. */
+	static const struct call sanitizer_calls[] = {CALL(sigaltstack), CALL_END};
 	const struct jail_config config = {
 		.name = "block0",
+		.calls = sanitizer_calls,
 		.ns = &jail_ns_spawned,
 		.report_fd = SPAWN_FD_REPORT,
 	};
