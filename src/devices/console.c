@@ -3,8 +3,10 @@
  * console.c - consoles and named ports (virtio 1.2, 5.3)
  *
  * Port 0 has queues 0 (to the guest) and 1 (from it), the control queues are 2 and 3, port n > 0
- * has 2n + 2 and 2n + 3.  With one unnamed port MULTIPORT is not offered and there are only the
- * first two.  What the guest must be told of a port is kept as a set of EVENT_ bits and sent,
+ * has 2n + 2 and 2n + 3.  MULTIPORT is offered for one port, too: a driver without it does not say
+ * when its console is open, and Linux throws away what it is sent before.
+ *
+ * What the guest must be told of a port is kept as a set of EVENT_ bits and sent,
  * lowest first, as control buffers come in: no message list that could grow.
  *
  *  I1  Input is read only into buffers that the guest has given: nothing is held here, nothing
@@ -574,10 +576,6 @@ static int console_open(struct device *d, struct err *e)
 	if (r < 0)
 		return err_set(e, -r, "cannot watch an eventfd");
 	d->nqueues = 2 * (c->nports + 1);
-	if (c->nports == 1 && !c->port[0].options.name) {
-		d->nqueues = 2;
-		d->features &= ~VIRTIO_BIT(VIRTIO_CONSOLE_F_MULTIPORT);
-	}
 	update_size(c);
 	if (c->columns == 0)
 		d->features &= ~VIRTIO_BIT(VIRTIO_CONSOLE_F_SIZE);
