@@ -10,7 +10,7 @@ if [ $# -eq 0 ]; then
 	echo "usage: ./dev bench WHAT...; WHAT is one of:"
 	for file in "$top"/tools/bench/*.py; do
 		[ -e "$file" ] || continue
-		line=$(sed -n 's/^"""\(.*\)/\1/p;T;q' "$file")
+		line=$(sed -n 's/"""$//;s/^"""\(.*\)/\1/p;T;q' "$file")
 		printf '  %-10s %s\n' "$(basename "$file" .py)" "$line"
 	done
 	exit 0

@@ -17,6 +17,7 @@ done
 [ -f "$build/build.ninja" ] || CC=clang meson setup "$build" "$top" -Dfuzz=libfuzzer \
 	-Db_sanitize=address,undefined --buildtype=debugoptimized >/dev/null
 if [ -z "$name" ]; then
+	ninja -C "$build" build.ninja >/dev/null # targets of now
 	ninja -C "$build" -t targets all | sed -n 's,^src/fuzz-\([^:/]*\): c_LINKER.*,\1,p'
 	exit 0
 fi
