@@ -450,16 +450,22 @@ static bool bars_place(struct pci_bus *b, struct pci_dev *d)
 	return true;
 }
 
-/* A slot of its own while there are some; then the functions 1 to 7 of slots 1 to 31. */
+/*
+ * The functions of a slot that are used, then the next slot: the guest numbers its disks in this
+ * order, which is that of the command line.  What does not fit so goes into functions further up.
+ */
 static bool find_place(struct pci_bus *b, unsigned *ret_slot, unsigned *ret_function)
 {
-	for (unsigned function = 0; function < PCI_FUNCTIONS; function++) {
-		for (unsigned slot = 1; slot < PCI_SLOTS; slot++) {
-			if (!b->functions[slot][function]) {
-				*ret_slot = slot;
-				*ret_function = function;
+	unsigned used = b->functions_per_slot > 0 ? b->functions_per_slot : 1;
+
+	for (unsigned first = 0; first < PCI_FUNCTIONS; first += used) {
+		unsigned places = (PCI_SLOTS - 1) * used;
+
+		for (unsigned i = 0; i < places && first + i % used < PCI_FUNCTIONS; i++) {
+			*ret_slot = 1 + i / used;
+			*ret_function = first + i % used;
+			if (!b->functions[*ret_slot][*ret_function])
 				return true;
-			}
 		}
 	}
 	return false;

@@ -102,6 +102,7 @@ struct pci_bus {
 	struct pci_dev bridge;
 	uint32_t config_address; /* port 0xCF8 */
 	struct bus_dev address_port, data_port, ecam;
+	unsigned functions_per_slot; /* set before pci_add(); 0: 1, for up to 31 functions */
 	struct bus_dev *reset_control; /* byte accesses at 0xCF9, or NULL; set before vCPUs run */
 	struct pci_window mem32, mem64;
 	unsigned asserted[PCI_INTX_LINES]; /* how many functions hold the line up */

@@ -68,6 +68,7 @@ static int stage_chips(struct machine *m, struct err *e)
 	m->chips.has_pvpanic = m->config->pvpanic;
 	m->chips.has_debug_exit = m->config->debug_exit;
 	m->chips.has_reset_port = false;
+	m->pci.functions_per_slot = (m->config->ndevices + PCI_SLOTS - 2) / (PCI_SLOTS - 1);
 	m->pci.reset_control = &m->chips.pm.reset_control;
 	m->platform.has_pvpanic = m->config->pvpanic;
 	for (unsigned i = 0; i < ARCH_SERIAL_PORTS; i++)
