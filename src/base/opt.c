@@ -335,11 +335,13 @@ static size_t count_rows(const struct opt *table)
 
 int opt_parse(const struct opt *table, void *target, const char *text, struct err *e)
 {
-	char *word auto_free = malloc(strlen(text) + 1);
+	char small[OPT_NO_MALLOC_MAX + 1], *large auto_free = NULL, *word = small;
 	uint64_t seen = 0;
 	bool is_first = true;
 
 	assert(count_rows(table) <= ROWS_MAX);
+	if (strlen(text) >= sizeof(small))
+		word = large = malloc(strlen(text) + 1);
 	if (!word)
 		return err_set(e, ENOMEM, "cannot read the options");
 	if (!*text)

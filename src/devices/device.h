@@ -14,6 +14,7 @@
 
 #include "base/attr.h"
 #include "base/err.h"
+#include "base/json.h"
 #include "base/loop.h"
 #include "base/opt.h"
 #include "jail/seccomp.h"
@@ -24,6 +25,24 @@
 #include <stdint.h>
 
 struct device;
+
+/*
+ * A command to a running device, by its control socket: the name, then, after a space, options as
+ * key=value,...  Memory cannot be allocated then: rows of kind text are for main only.
+ */
+struct device_command {
+	const char *name;	/* "resize"; not "status" or "help" */
+	const struct opt *opts; /* of a zeroed struct of at most DEVICE_ARGUMENTS_MAX bytes */
+
+	/* Adds what it has to say to the open object. 0 or -errno with *e set; never waits. */
+	int (*handle)(struct device *d, void *arguments, struct json *reply, struct err *e);
+	const char *summary; /* one sentence without a full stop */
+};
+
+enum {
+	DEVICE_ARGUMENTS_MAX = 256,
+	DEVICE_PACKET_MAX = 4096, /* bytes of a command on the control socket, and of a reply */
+};
 
 struct device_type {
 	const char *name;    /* "rng": option, process name and section of the manual */
@@ -77,6 +96,12 @@ struct device_type {
 
 	/* The driver wrote n bytes at offset at; the range lies inside config_size. Optional. */
 	void (*config_set)(struct device *d, size_t at, const void *in, size_t n);
+
+	/* Ended by a name of NULL; NULL: only status. */
+	const struct device_command *commands;
+
+	/* Adds counters of its own to the reply to status. Optional. */
+	void (*status)(struct device *d, struct json *reply);
 };
 
 enum {
@@ -98,6 +123,12 @@ struct device {
 	bool started;
 	struct session *session;  /* private to session.c */
 };
+
+/*
+ * Executes one line of the control socket, which it may change, and writes the reply: one JSON
+ * object, {"ok":true,...} or {"ok":false,"error":"..."}; commands.c.
+ */
+void device_command_execute(struct device *d, char *line, struct json *reply);
 
 /* Tells the driver that the configuration space changed; from the loop's thread. */
 void device_config_changed(struct device *d);

@@ -26,7 +26,7 @@
 #include <sys/un.h>
 #include <unistd.h>
 
-enum { EXIT_USAGE = 2, CONTROL_PACKET_MAX = 4096 };
+enum { EXIT_USAGE = 2 };
 
 /* A device with the sockets it is served on. */
 struct server {
@@ -40,34 +40,24 @@ struct server {
 
 /* ---- control socket ---- */
 
-/* One packet is one command; what is not known is answered with an error. */
-static void control_answer(struct server *s, const char *command)
+/* One packet is one command. */
+static void control_answer(struct server *s, char *command)
 {
-	char reply[512];
-	const struct device *d = s->d;
-	unsigned live = 0, broken = 0;
+	static _Thread_local char text[DEVICE_PACKET_MAX]; /* too much for a small stack */
+	struct json reply;
 
-	for (unsigned i = 0; i < d->nqueues; i++) {
-		live += d->queues[i].started;
-		broken += d->queues[i].broken != NULL;
-	}
-	if (strcmp(command, "status") == 0)
-		snprintf(reply, sizeof(reply),
-			 "{\"ok\":true,\"type\":\"%s\",\"started\":%s,\"queues\":%u,\"live\":%u,"
-			 "\"broken\":%u}",
-			 d->type->name, d->started ? "true" : "false", d->nqueues, live, broken);
-	else
-		snprintf(reply, sizeof(reply), "{\"ok\":false,\"error\":\"unknown command\"}");
-	if (fd_send(s->control_sock, reply, strlen(reply), NULL, 0) < 0)
+	json_init(&reply, text, sizeof(text));
+	device_command_execute(s->d, command, &reply);
+	if (fd_send(s->control_sock, text, reply.used, NULL, 0) < 0)
 		log_debug("control socket: answer not sent");
 }
 
 static void control_ready(struct watch *w, uint32_t events UNUSED)
 {
 	struct server *s = container_of(w, struct server, control_watch);
-	char command[CONTROL_PACKET_MAX + 1];
+	char command[DEVICE_PACKET_MAX + 1];
 	size_t nfds;
-	ssize_t n = fd_recv(w->fd, command, CONTROL_PACKET_MAX, NULL, 0, &nfds);
+	ssize_t n = fd_recv(w->fd, command, DEVICE_PACKET_MAX, NULL, 0, &nfds);
 
 	if (n == -EAGAIN)
 		return;

@@ -4,10 +4,10 @@
 
 #include "vm/args.h"
 #include "vm/exit_codes.h"
-#include "vm/json.h"
 
 #include "arch/probe.h"
 #include "base/fd.h"
+#include "base/json.h"
 #include "base/log.h"
 #include "kvm/kvm.h"
 

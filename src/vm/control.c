@@ -65,7 +65,7 @@ static void refuse_long_line(struct control_client *k)
 
 	err_say(&e, EMSGSIZE, "the line is longer than %d bytes", CONTROL_LINE_MAX - 1);
 	json_init(&reply, k->out, sizeof(k->out) - 1);
-	control_reply_error(&reply, &e);
+	json_error(&reply, &e);
 	k->out[reply.used] = '\n';
 	k->out_used = reply.used + 1;
 }

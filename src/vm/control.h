@@ -10,8 +10,8 @@
 
 #include "base/attr.h"
 #include "base/err.h"
+#include "base/json.h"
 #include "base/loop.h"
-#include "vm/json.h"
 
 #include <stdbool.h>
 #include <stdint.h>

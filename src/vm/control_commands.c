@@ -120,15 +120,6 @@ static const struct command commands[] = {
 	{.name = NULL},
 };
 
-void control_reply_error(struct json *reply, const struct err *e)
-{
-	json_init(reply, reply->buf, reply->room);
-	json_open(reply, NULL, '{');
-	json_bool(reply, "ok", false);
-	json_text(reply, "error", e->text);
-	json_close(reply, '}');
-}
-
 static const struct command *find(const char *name)
 {
 	for (const struct command *command = commands; command->name; command++)
@@ -182,7 +173,7 @@ void control_execute(struct control *c, char *line, struct json *reply)
 	else
 		r = err_say(&e, EINVAL, "unknown command \"%.100s\"; help lists them", line);
 	if (r < 0)
-		control_reply_error(reply, &e);
+		json_error(reply, &e);
 }
 
 void control_mdoc(FILE *out)

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * json.h - the replies of the control socket: written by the VM, read by the commands
+ * json.h - the replies of control sockets: written by the VM and its devices, read by commands
  *
  * The writer fills a fixed buffer and never allocates.  The reader calls back for every value with
  * the path that leads to it, "devices.0.name"; it takes any JSON text, for the other end of a
@@ -9,6 +9,7 @@
 #pragma once
 
 #include "base/attr.h"
+#include "base/err.h"
 
 #include <stdbool.h>
 #include <stdint.h>
@@ -28,6 +29,9 @@ void json_close(struct json *j, char bracket);		       /* '}' or ']' */
 void json_text(struct json *j, const char *key, const char *value); /* bytes >= 0x80 as they are */
 void json_number(struct json *j, const char *key, uint64_t value);
 void json_bool(struct json *j, const char *key, bool value);
+
+/* Replaces all that was written by {"ok":false,"error":"..."}. */
+void json_error(struct json *j, const struct err *e);
 
 enum { JSON_DEPTH_MAX = 8, JSON_PATH_MAX = 128, JSON_TEXT_MAX = 1024 };
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* json_fuzz.c - any text to the reader; what the writer wrote is read back the same */
-#include "vm/json.h"
+#include "base/json.h"
 
 #include <stdlib.h>
 #include <string.h>

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* json_test.c - writing and reading replies */
-#include "vm/json.h"
+#include "base/json.h"
 
 #include <errno.h>
 #include <setjmp.h>

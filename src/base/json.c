@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* json.c - the replies of the control socket: written by the VM, read by the commands */
-#include "vm/json.h"
+#include "base/json.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -83,6 +83,15 @@ void json_bool(struct json *j, const char *key, bool value)
 {
 	put_key(j, key);
 	put(j, value ? "true" : "false", value ? 4 : 5);
+}
+
+void json_error(struct json *j, const struct err *e)
+{
+	json_init(j, j->buf, j->room);
+	json_open(j, NULL, '{');
+	json_bool(j, "ok", false);
+	json_text(j, "error", e->text);
+	json_close(j, '}');
 }
 
 struct reader {
