@@ -147,11 +147,12 @@ static int set_flag(bool *field, const char *value)
 	return -EINVAL;
 }
 
-static int set_text(char **field, const char *value, struct err *e)
+static int set_text(const struct opt *row, char **field, const char *value, struct err *e)
 {
-	char *copy = strdup(value);
+	bool is_more = row->many && *field;
+	char *copy = NULL;
 
-	if (!copy)
+	if (asprintf(&copy, "%s%s%s", is_more ? *field : "", is_more ? ";" : "", value) < 0)
 		return err_set(e, ENOMEM, "cannot keep the value");
 	free(*field);
 	*field = copy;
@@ -217,7 +218,7 @@ static int set_field(const struct opt *row, void *field, const char *value, stru
 	case OPT_KIND_FLAG:
 		return set_flag(field, value);
 	case OPT_KIND_TEXT:
-		return set_text(field, value, e);
+		return set_text(row, field, value, e);
 	case OPT_KIND_NUMBER:
 		r = ranged(row, opt_number, value, &n);
 		if (r == 0)
@@ -316,7 +317,7 @@ static int parse_word(const struct opt *table, void *target, char *word, bool is
 	if (!row)
 		return unknown_key(table, word, e);
 	bit = UINT64_C(1) << (row - table);
-	if (*seen & bit)
+	if ((*seen & bit) && !row->many)
 		return err_say(e, EINVAL, "%s is given twice", row->name);
 	*seen |= bit;
 	if (opt_set(row, target, value, e) < 0)

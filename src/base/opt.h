@@ -43,6 +43,7 @@ struct opt {
 	const char *name;
 	enum opt_kind kind;
 	bool first; /* may be given as a bare first word */
+	bool many;  /* text only: may be given several times; the values are joined by ";" */
 	size_t offset;
 	uint64_t min, max;
 	const char *const *choices; /* NULL-terminated */
@@ -61,6 +62,9 @@ struct opt {
 #define OPT_FIRST(s, f, v, h)                                                                  \
 	{.name = #f, .kind = OPT_KIND_TEXT, .offset = OPT_OFFSET(s, f, char *), .value = v, \
 	 .first = true, .help = h}
+#define OPT_TEXTS(s, f, v, h)                                                                  \
+	{.name = #f, .kind = OPT_KIND_TEXT, .offset = OPT_OFFSET(s, f, char *), .value = v, \
+	 .many = true, .help = h}
 #define OPT_NUMBER(s, f, lo, hi, h)                                                            \
 	{.name = #f, .kind = OPT_KIND_NUMBER, .offset = OPT_OFFSET(s, f, uint32_t), .min = lo, \
 	 .max = hi, .value = "N", .help = h}
@@ -83,9 +87,9 @@ struct opt {
 enum { OPT_NO_MALLOC_MAX = 1024 };
 
 /*
- * Reads key=value,... into target.  Memory is allocated for text fields, and for a text of more
- * than OPT_NO_MALLOC_MAX bytes; else not.  On error target may be half set (opt_fini() cleans it)
- * and the message names the key, the value and what is accepted.  A key given twice is an error.
+ * Reads key=value,... into target.  On error target may be half set (opt_fini() cleans it) and the
+ * message names the key, the value and what is accepted.  A key given twice is an error, but for
+ * rows that take many.
  */
 int opt_parse(const struct opt *table, void *target, const char *text, struct err *e) MUST_CHECK;
 

@@ -6,7 +6,7 @@
 #include <string.h>
 
 struct target {
-	char *text, *path;
+	char *text, *path, *rules;
 	bool flag;
 	uint32_t number;
 	uint64_t size;
@@ -20,6 +20,7 @@ static const char *const words[] = {"one", "two", "three", NULL};
 static const struct opt rows[] = {
 	OPT_FIRST(struct target, path, "FILE", "A path"),
 	OPT_TEXT(struct target, text, "TEXT", "A text"),
+	OPT_TEXTS(struct target, rules, "RULE", "A rule"),
 	OPT_FLAG(struct target, flag, "A flag"),
 	OPT_NUMBER(struct target, number, 3, 70000, "A number"),
 	OPT_SIZE(struct target, size, 512, UINT64_MAX, "A size"),

@@ -14,7 +14,7 @@
 #include <cmocka.h>
 
 struct disk {
-	char *path, *id;
+	char *path, *id, *allow;
 	bool ro, sync;
 	uint32_t queues;
 	uint64_t cache;
@@ -28,6 +28,7 @@ static const char *const formats[] = {"raw", "qcow2", NULL};
 static const struct opt rows[] = {
 	OPT_FIRST(struct disk, path, "FILE", "Disk image"),
 	OPT_TEXT(struct disk, id, "TEXT", "Serial number"),
+	OPT_TEXTS(struct disk, allow, "RULE", "Rule"),
 	OPT_FLAG(struct disk, ro, "Refuse writes"),
 	OPT_FLAG(struct disk, sync, "Write through"),
 	OPT_NUMBER(struct disk, queues, 1, 16, "Number of queues"),
@@ -69,6 +70,18 @@ static void empty_text_changes_nothing(void **state)
 
 	(void)state;
 	assert_memory_equal(&d, &defaults, sizeof(d));
+}
+
+static void values_of_a_key_that_takes_many_are_joined(void **state)
+{
+	struct disk d = parsed("allow=a,ro,allow=b;c,allow=d");
+	char text[64];
+
+	(void)state;
+	assert_string_equal(d.allow, "a;b;c;d");
+	assert_int_equal(opt_dump(rows, &d, &defaults, text, sizeof(text)), 0);
+	assert_string_equal(text, "allow=a;b;c;d,ro");
+	opt_fini(rows, &d);
 }
 
 static void every_kind_is_read(void **state)
@@ -167,9 +180,9 @@ static void unknown_and_repeated_keys_are_refused(void **state)
 {
 	(void)state;
 	refused("a,b",
-		"unknown key \"b\"; known: path, id, ro, sync, queues, cache, format, mac, fd");
+		"unknown key \"b\"; known: path, id, allow, ro, sync, queues, cache, format, mac, fd");
 	refused("x=1",
-		"unknown key \"x\"; known: path, id, ro, sync, queues, cache, format, mac, fd");
+		"unknown key \"x\"; known: path, id, allow, ro, sync, queues, cache, format, mac, fd");
 	refused("ro,ro", "ro is given twice");
 	refused("a,path=b", "path is given twice");
 	refused("ro,", "an empty word between commas");
@@ -309,6 +322,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(empty_text_changes_nothing),
+		cmocka_unit_test(values_of_a_key_that_takes_many_are_joined),
 		cmocka_unit_test(every_kind_is_read),
 		cmocka_unit_test(first_word_needs_no_key),
 		cmocka_unit_test(first_word_that_is_a_flag_is_the_flag),
