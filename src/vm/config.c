@@ -1,12 +1,16 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * config.c - the command line of `crosvm run`
+ * config.c - the command line of `crosvm run` and its configuration files
+ *
+ * What is said is collected first, files before the command line whatever their order, and then
+ * given to the options one by one.  An item that a later source says anew is dropped.
  *
  * The table that the words are matched against is config_options, then a row for each device type
  * built in, then the refused options.  A device that is built in therefore wins over a refusal.
  */
 #include "vm/config.h"
 
+#include "vm/config_items.h"
 #include "vm/config_table.h"
 
 #include "base/log.h"
@@ -22,9 +26,9 @@ struct parse {
 	struct config *config;
 	struct config_errors *errors;
 	struct arg table[CONFIG_TABLE_MAX + 1];
-	bool seen[CONFIG_TABLE_MAX + 1];
 	size_t noptions, ndevices;
-	bool had_kernel; /* also one that was refused */
+	struct config_items files, words;
+	bool wants_dump;
 };
 
 static int config_init(struct config *c)
@@ -52,6 +56,7 @@ void config_fini(struct config *c)
 	free(c->socket);
 	free(c->policy_dir);
 	free(c->kvm_device);
+	free(c->dump);
 	for (unsigned i = 0; i < c->nserial; i++)
 		opt_fini(serial_config_opts, &c->serial[i]);
 	for (unsigned i = 0; i < c->ndevices; i++)
@@ -59,7 +64,7 @@ void config_fini(struct config *c)
 	*c = (struct config){0};
 }
 
-static void note_error(struct config_errors *errors, const struct err *e)
+void config_error_note(struct config_errors *errors, const struct err *e)
 {
 	if (errors->n < CONFIG_ERRORS_MAX)
 		errors->list[errors->n] = *e;
@@ -101,35 +106,90 @@ static int set_option(struct parse *p, const struct config_option *o, const char
 	return opt_set(&o->row, p->config, value, e);
 }
 
-static int apply(struct parse *p, const struct args_item *item, struct err *e)
+static int set_kernel(struct config *c, const char *path, struct err *e)
+{
+	int r = config_file_check(path, R_OK, "give the path of a bzImage or vmlinux", e);
+
+	if (r < 0)
+		return err_in(e, "kernel");
+	c->kernel = strdup(path);
+	return c->kernel ? 0 : err_set(e, ENOMEM, "cannot keep the path");
+}
+
+static int apply_option(struct parse *p, const struct config_item *item, struct err *e)
 {
 	size_t i = (size_t)(item->arg - p->table);
-	bool is_again = p->seen[i];
 
-	p->seen[i] = true;
 	if (i >= p->noptions + p->ndevices)
 		return err_say(e, ENOSYS, "%s", item->arg->help);
 	if (i >= p->noptions)
 		return config_device_add(p->config, device_types[i - p->noptions],
 					 item->value ? item->value : "", e);
-	if (is_again && !config_options[i].is_repeatable)
-		return err_say(e, EINVAL, "given twice");
 	return set_option(p, &config_options[i], item->value, e);
 }
 
-static int set_kernel(struct parse *p, const char *path, struct err *e)
+static bool is_repeatable(const struct parse *p, const struct config_item *item)
 {
-	int r;
+	size_t i = (size_t)(item->arg - p->table);
 
-	if (p->had_kernel)
-		return err_say(e, EINVAL, "%s: one kernel is enough, %s", path,
-			       p->config->kernel ? p->config->kernel : "another was given");
-	p->had_kernel = true;
-	r = config_file_check(path, R_OK, "give the path of a bzImage or vmlinux", e);
-	if (r < 0)
-		return err_in(e, "kernel");
-	p->config->kernel = strdup(path);
-	return p->config->kernel ? 0 : err_set(e, ENOMEM, "cannot keep the path");
+	return item->arg && (i >= p->noptions || config_options[i].is_repeatable);
+}
+
+static bool is_same_source(const struct config_item *a, const struct config_item *b)
+{
+	return a->file && b->file ? strcmp(a->file, b->file) == 0 : a->file == b->file;
+}
+
+/* Whether a later source says what item says; or the same one twice: an error. */
+static bool is_overruled(struct parse *p, const struct config_items *items, size_t at,
+			 struct err *e)
+{
+	const struct config_item *item = &items->list[at];
+
+	for (size_t i = 0; i < items->n && !is_repeatable(p, item); i++) {
+		const struct config_item *other = &items->list[i];
+
+		if (i == at || other->arg != item->arg)
+			continue;
+		if (!is_same_source(other, item)) {
+			if (i > at)
+				return true;
+		} else if (i < at && item->arg) {
+			err_say(e, EINVAL, "given twice");
+		} else if (i < at) {
+			err_say(e, EINVAL, "%s: one kernel is enough, %s", item->value,
+				other->value);
+		}
+	}
+	return false;
+}
+
+static void apply(struct parse *p, const struct config_item *item, struct err *e)
+{
+	if (!e->code && item->arg)
+		apply_option(p, item, e);
+	else if (!e->code)
+		set_kernel(p->config, item->value, e);
+	if (e->code && item->arg)
+		err_in(e, item->file ? "%s" : "--%s", item->arg->name);
+	if (e->code && item->file)
+		err_in(e, "%s:%u", item->file, item->line);
+	if (e->code)
+		config_error_note(p->errors, e);
+}
+
+/* Gives every item to its option; those that count go to kept. */
+static void apply_all(struct parse *p, const struct config_items *all, struct config_items *kept)
+{
+	for (size_t i = 0; i < all->n; i++) {
+		struct err e = {0};
+
+		if (is_overruled(p, all, i, &e))
+			continue;
+		apply(p, &all->list[i], &e);
+		if (config_item_add(kept, &all->list[i], &e) < 0)
+			config_error_note(p->errors, &e);
+	}
 }
 
 static bool has_device(const struct config *c, unsigned virtio_id)
@@ -166,53 +226,118 @@ static int add_defaults(struct config *c, struct err *e)
 	return config_device_add(c, rng, "", e) < 0 ? err_in(e, "--rng") : 0;
 }
 
-static void check_whole(struct parse *p)
+static bool has_kernel(const struct config_items *items)
+{
+	for (size_t i = 0; i < items->n; i++)
+		if (!items->list[i].arg)
+			return true;
+	return false;
+}
+
+static void check_whole(struct parse *p, const struct config_items *kept)
 {
 	struct err e = {0};
 
-	if (!p->had_kernel) {
+	if (!has_kernel(kept)) {
 		err_say(&e, EINVAL, "a kernel is missing: crosvm run [OPTIONS] KERNEL");
-		note_error(p->errors, &e);
+		config_error_note(p->errors, &e);
 	}
 	if (add_defaults(p->config, &e) < 0)
-		note_error(p->errors, &e);
+		config_error_note(p->errors, &e);
 }
 
-/* Handles one item; true when help was asked for. */
-static bool take(struct parse *p, enum args_kind kind, const struct args_item *item, struct err *e)
+static void dump(struct parse *p, const struct config_items *kept)
 {
-	if (kind == ARGS_OPTION && strcmp(item->arg->name, "help") == 0)
-		return true;
-	if (kind == ARGS_OPTION && apply(p, item, e) < 0) {
-		err_in(e, "--%s", item->arg->name);
-		kind = ARGS_WRONG;
+	size_t n;
+	FILE *out = open_memstream(&p->config->dump, &n);
+	struct err e = {0};
+
+	if (!out)
+		err_set(&e, errno, "cannot write the configuration");
+	else if (config_items_dump(kept, out, &e) == 0 && fflush(out) != 0)
+		err_set(&e, errno, "cannot write the configuration");
+	if (out)
+		fclose(out);
+	if (e.code) {
+		err_in(&e, "--dump-config");
+		config_error_note(p->errors, &e);
 	}
-	if (kind == ARGS_WORD && set_kernel(p, item->value, e) < 0)
+}
+
+/* Keeps one thing of the command line; true when help was asked for. */
+static bool take(struct parse *p, enum args_kind kind, const struct args_item *said, struct err *e)
+{
+	const char *name = kind == ARGS_OPTION ? said->arg->name : "";
+	union {
+		const char *in;
+		char *out;
+	} value = {.in = said->value};
+	struct config_item item = {.arg = said->arg, .value = value.out};
+
+	if (strcmp(name, "help") == 0)
+		return true;
+	if (strcmp(name, "cfg") == 0)
+		config_file_read(&p->files, p->table, said->value, p->errors);
+	else if (strcmp(name, "dump-config") == 0)
+		p->wants_dump = true;
+	else if (kind != ARGS_WRONG && config_item_add(&p->words, &item, e) < 0)
 		kind = ARGS_WRONG;
 	if (kind == ARGS_WRONG)
-		note_error(p->errors, e);
+		config_error_note(p->errors, e);
 	return false;
+}
+
+static bool take_words(struct parse *p, int argc, char *const *argv)
+{
+	struct args_item item = {0};
+	enum args_kind kind;
+	struct args args;
+	struct err e = {0};
+
+	args_init(&args, p->table, argc, argv);
+	while ((kind = args_next(&args, &item, &e)) != ARGS_END)
+		if (take(p, kind, &item, &e))
+			return true;
+	return false;
+}
+
+/* The files' items, then the command line's. */
+static void take_all(struct parse *p)
+{
+	struct config_items *files = &p->files, *words = &p->words, kept = {0};
+	struct err e = {0};
+
+	for (size_t i = 0; i < words->n && !e.code; i++)
+		if (config_item_add(files, &words->list[i], &e) < 0)
+			config_error_note(p->errors, &e);
+	apply_all(p, files, &kept);
+	check_whole(p, &kept);
+	if (p->wants_dump)
+		dump(p, &kept);
+	config_items_fini(&kept);
 }
 
 int config_parse(struct config *c, int argc, char *const *argv, struct config_errors *ret_errors)
 {
 	struct parse p = {.config = c, .errors = ret_errors};
-	struct args_item item;
-	enum args_kind kind;
-	struct args args;
 	struct err e = {0};
+	bool wants_help;
 
 	ret_errors->n = 0;
 	if (config_init(c) < 0) {
 		err_set(&e, ENOMEM, "cannot read the command line");
-		note_error(ret_errors, &e);
+		config_error_note(ret_errors, &e);
 		return -EINVAL;
 	}
 	table_init(&p);
-	args_init(&args, p.table, argc, argv);
-	while ((kind = args_next(&args, &item, &e)) != ARGS_END)
-		if (take(&p, kind, &item, &e))
-			return CONFIG_HELP;
-	check_whole(&p);
-	return ret_errors->n > 0 ? -EINVAL : CONFIG_RUN;
+	wants_help = take_words(&p, argc, argv);
+	if (!wants_help)
+		take_all(&p);
+	config_items_fini(&p.files);
+	config_items_fini(&p.words);
+	if (wants_help)
+		return CONFIG_HELP;
+	if (ret_errors->n > 0)
+		return -EINVAL;
+	return p.wants_dump ? CONFIG_DUMP : CONFIG_RUN;
 }

@@ -64,6 +64,8 @@ struct config {
 	struct config_device devices[CONFIG_DEVICES_MAX];
 	unsigned ndevices;
 	bool default_rng; /* while parsing: an rng is added unless there is one */
+
+	char *dump; /* all that was said, as a configuration file; NULL unless asked for */
 };
 
 struct config_errors {
@@ -71,11 +73,13 @@ struct config_errors {
 	struct err list[CONFIG_ERRORS_MAX];
 };
 
-enum { CONFIG_RUN = 0, CONFIG_HELP = 1 };
+enum { CONFIG_RUN = 0, CONFIG_HELP = 1, CONFIG_DUMP = 2 };
 
 /*
- * Reads the words after "run".  Returns CONFIG_RUN; CONFIG_HELP when --help was met; or -EINVAL
- * with ret_errors->n > 0.  In every case config_fini() is due.
+ * Reads the words after "run" and the configuration files they name; of an option that may be given
+ * once, the command line's use wins over a file's, a later file's over an earlier one's.  Returns
+ * CONFIG_RUN; CONFIG_HELP when --help was met; CONFIG_DUMP when --dump-config was, with the file in
+ * c->dump; or -EINVAL with ret_errors->n > 0.  In every case config_fini() is due.
  */
 int config_parse(struct config *c, int argc, char *const *argv, struct config_errors *ret_errors)
 	MUST_CHECK;

@@ -187,6 +187,11 @@ const struct config_option config_options[] = {
 	{ROW_FIELD(0, "log-level", "error|warn|info|debug", "What is reported on standard error",
 		   OPT_CHOICE(struct config, log_level, log_levels, NULL)),
 	 .default_text = "info"},
+	{.arg = {.name = "cfg", .value = "FILE",
+		 .help = "Read options from a configuration file, crosvm.conf(5)"},
+	 .is_repeatable = true},
+	{.arg = {.name = "dump-config",
+		 .help = "Print the options as a configuration file, and end"}},
 	{.arg = {.name = "help", .letter = 'h', .help = "Print this text"}},
 	{.arg = {.name = NULL}},
 };

@@ -44,12 +44,14 @@ static int command_run(int argc, char **argv)
 		code = run_configured(&config);
 	else if (r == CONFIG_HELP)
 		config_help(stdout);
+	else if (r == CONFIG_DUMP)
+		fputs(config.dump, stdout);
 	for (unsigned i = 0; i < errors.n && i < CONFIG_ERRORS_MAX; i++)
 		log_error("%s", errors.list[i].text);
 	if (errors.n > CONFIG_ERRORS_MAX)
 		log_error("and %u more errors", errors.n - CONFIG_ERRORS_MAX);
 	config_fini(&config);
-	return r == CONFIG_HELP ? EXIT_CODE_OK : code;
+	return r == CONFIG_HELP || r == CONFIG_DUMP ? EXIT_CODE_OK : code;
 }
 
 const struct command commands[] = {
