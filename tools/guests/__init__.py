@@ -21,7 +21,8 @@ VIRTIO = ('virtio_pci', 'virtio_mmio', 'virtio_blk', 'virtio_net', 'virtio_conso
           'virtio_balloon', 'vmw_vsock_virtio_transport', 'fuse', 'virtiofs', 'ext4', 'squashfs',
           'overlay')
 # What the test file systems hold besides the minimal system.
-PACKAGES = ('systemd', 'systemd-sysv', 'udev', 'kmod', 'iproute2', 'fio')
+PACKAGES = ('systemd', 'systemd-sysv', 'udev', 'kmod', 'iproute2', 'fio', 'iperf3', 'socat',
+            'openssh-server', 'iputils-ping', 'ethtool', 'udhcpc')
 ROOT_MIB = 1024
 # systemd-free of waits: no first-boot questions, a root shell on the serial console.
 CUSTOMIZE = '''set -eu
@@ -33,6 +34,8 @@ mkdir -p "$root/etc/systemd/system/serial-getty@ttyS0.service.d"
 printf '[Service]\\nExecStart=\\nExecStart=-%s\\n' \\
     '/sbin/agetty --autologin root --noclear ttyS0 linux' \\
     >"$root/etc/systemd/system/serial-getty@ttyS0.service.d/login.conf"
+rm -f "$root/etc/systemd/system/multi-user.target.wants/ssh.service" \\
+    "$root/etc/systemd/system/sshd.service"
 '''
 
 
