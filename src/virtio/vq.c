@@ -158,6 +158,23 @@ void vq_push(struct vq *q, struct chain *c)
 	q->uncalled += c->slots;
 }
 
+void vq_push_all(struct vq *q, struct chain *const *chains, unsigned n)
+{
+	if (!q->started || q->broken)
+		return;
+	for (unsigned i = 0; i < n; i++)
+		assert(id_is_in_flight(q, chains[i]->id));
+	if (q->is_packed)
+		packed_push_all(q, chains, n);
+	else
+		split_push_all(q, chains, n);
+	for (unsigned i = 0; i < n; i++) {
+		id_flip(q, chains[i]->id);
+		q->in_flight = (uint16_t)(q->in_flight - chains[i]->slots);
+		q->uncalled += chains[i]->slots;
+	}
+}
+
 void vq_notify(struct vq *q)
 {
 	bool wanted;

@@ -143,6 +143,12 @@ bool vq_has_more(struct vq *q) MUST_CHECK;
 /* Gives a popped chain back with c->written as its length.  Nothing happens to a stopped queue. */
 void vq_push(struct vq *q, struct chain *c);
 
+/*
+ * The same of n chains, 1 or more, of which the driver sees all or none: for what belongs together
+ * (virtio 1.2, 5.1.6.4.1).
+ */
+void vq_push_all(struct vq *q, struct chain *const *chains, unsigned n);
+
 /* Interrupts the driver if something was pushed and it wants to know.  Once a batch. */
 void vq_notify(struct vq *q);
 

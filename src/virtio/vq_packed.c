@@ -196,29 +196,30 @@ static bool log_descriptor(struct vq *q, const struct vq_desc *d, bool is_first,
 	return true;
 }
 
-static void log_before_push(struct vq *q, const struct chain *c)
+/* at and wrap: where the ring is when the chain is used. */
+static void log_before_push(struct vq *q, const struct chain *c, uint16_t at, bool wrap)
 {
 	struct packed_log *log = q->log;
 	struct packed_log_entry *head = &log->desc[c->log_entry];
-	uint16_t used_at = q->used_at;
-	bool used_wrap = q->used_wrap;
+	uint16_t used_at = at;
 
 	if (head->last < q->size)
 		log->desc[head->last].next = log->free_head;
 	log->free_head = c->log_entry;
-	advance(q, &used_at, &used_wrap, c->slots);
-	log->used_wrap = used_wrap;
+	advance(q, &used_at, &wrap, c->slots);
+	log->used_wrap = wrap;
 	log_order();
 	log->used_idx = used_at;
 	log_order();
 }
 
-static void log_after_push(struct vq *q, const struct chain *c)
+static void log_after_push(struct vq *q, struct chain *const *chains, unsigned n)
 {
 	struct packed_log *log = q->log;
 
 	log_order();
-	log->desc[c->log_entry].inflight = 0;
+	for (unsigned i = 0; i < n; i++)
+		log->desc[chains[i]->log_entry].inflight = 0;
 	log_order();
 	log_commit(log);
 }
@@ -424,19 +425,51 @@ bool packed_pop(struct vq *q, struct chain *c)
 	return true;
 }
 
-void packed_push(struct vq *q, const struct chain *c)
+/* Writes the used descriptor but for its flags, which it returns. */
+static uint16_t used_write(struct vq *q, const struct chain *c, uint16_t slot, bool wrap)
 {
-	size_t at = 16 * (size_t)q->used_at;
-	unsigned flags = q->used_wrap ? FLAG_AVAIL | FLAG_USED : 0;
+	size_t at = 16 * (size_t)slot;
+	unsigned flags = wrap ? FLAG_AVAIL | FLAG_USED : 0;
 
 	if (c->written > 0)
 		flags |= VRING_DESC_F_WRITE;
-	if (q->log)
-		log_before_push(q, c);
 	memcpy(ring_at(q->desc, at + DESC_LENGTH), &c->written, sizeof(c->written));
 	memcpy(ring_at(q->desc, at + DESC_ID), &c->id, sizeof(c->id));
-	ring_store16(q->desc, at + DESC_FLAGS, (uint16_t)flags);
+	return (uint16_t)flags;
+}
+
+void packed_push(struct vq *q, struct chain *c)
+{
+	size_t at = 16 * (size_t)q->used_at + DESC_FLAGS;
+	uint16_t flags;
+
+	if (q->log)
+		log_before_push(q, c, q->used_at, q->used_wrap);
+	flags = used_write(q, c, q->used_at, q->used_wrap);
+	ring_store16(q->desc, at, flags);
 	advance(q, &q->used_at, &q->used_wrap, c->slots);
 	if (q->log)
-		log_after_push(q, c);
+		log_after_push(q, &c, 1);
+}
+
+/* The flags of the first descriptor last: drivers look at descriptors in their order. */
+void packed_push_all(struct vq *q, struct chain *const *chains, unsigned n)
+{
+	uint16_t first = q->used_at, first_flags = 0;
+
+	for (unsigned i = 0; i < n; i++) {
+		uint16_t slot = q->used_at, flags;
+
+		if (q->log)
+			log_before_push(q, chains[i], slot, q->used_wrap);
+		flags = used_write(q, chains[i], slot, q->used_wrap);
+		if (i == 0)
+			first_flags = flags;
+		else
+			ring_store16(q->desc, 16 * (size_t)slot + DESC_FLAGS, flags);
+		advance(q, &q->used_at, &q->used_wrap, chains[i]->slots);
+	}
+	ring_store16(q->desc, 16 * (size_t)first + DESC_FLAGS, first_flags);
+	if (q->log)
+		log_after_push(q, chains, n);
 }

@@ -192,6 +192,7 @@ uint32_t split_stop(struct vq *q);
 bool split_pop(struct vq *q, struct chain *c);
 bool split_has_more(struct vq *q);
 void split_push(struct vq *q, const struct chain *c);
+void split_push_all(struct vq *q, struct chain *const *chains, unsigned n);
 bool split_wants_call(struct vq *q);
 void split_kicks_off(struct vq *q);
 
@@ -199,7 +200,8 @@ bool packed_start(struct vq *q, uint32_t base, const char **ret_why);
 uint32_t packed_stop(struct vq *q);
 bool packed_pop(struct vq *q, struct chain *c);
 bool packed_has_more(struct vq *q);
-void packed_push(struct vq *q, const struct chain *c);
+void packed_push(struct vq *q, struct chain *c);
+void packed_push_all(struct vq *q, struct chain *const *chains, unsigned n);
 bool packed_wants_call(struct vq *q);
 void packed_kicks_off(struct vq *q);
 

@@ -143,6 +143,18 @@ static void log_after_push(struct vq *q, uint16_t head)
 	log->used_idx = q->used_at;
 }
 
+/* The index last: until then whoever comes after us settles all of the batch again. */
+static void log_after_push_all(struct vq *q, struct chain *const *chains, unsigned n)
+{
+	struct split_log *log = q->log;
+
+	log_order();
+	for (unsigned i = 0; i < n; i++)
+		log->desc[chains[i]->id].inflight = 0;
+	log_order();
+	log->used_idx = q->used_at;
+}
+
 /* ---- sessions ---- */
 
 bool split_start(struct vq *q, uint32_t base, const char **ret_why)
@@ -310,16 +322,36 @@ bool split_pop(struct vq *q, struct chain *c)
 	return true;
 }
 
-void split_push(struct vq *q, const struct chain *c)
+/* Writes the used element of index at, which the driver does not look at yet. */
+static inline void element_write(struct vq *q, const struct chain *c, uint16_t at)
 {
 	uint64_t element = c->id | (uint64_t)c->written << 32;
-	size_t offset = RING_ENTRIES + 8 * (size_t)(q->used_at & q->mask);
+	size_t offset = RING_ENTRIES + 8 * (size_t)(at & q->mask);
 
 	memcpy(ring_at(q->device, offset), &element, sizeof(element));
+}
+
+void split_push(struct vq *q, const struct chain *c)
+{
+	element_write(q, c, q->used_at);
 	if (q->log)
 		log_before_push(q, c->id);
 	q->used_at++;
 	ring_store16(q->device, RING_INDEX, q->used_at);
 	if (q->log)
 		log_after_push(q, c->id);
+}
+
+/* A batch of the in-flight log: log_settle() finds all of it by last_batch_head. */
+void split_push_all(struct vq *q, struct chain *const *chains, unsigned n)
+{
+	for (unsigned i = 0; i < n; i++) {
+		element_write(q, chains[i], (uint16_t)(q->used_at + i));
+		if (q->log)
+			log_before_push(q, chains[i]->id);
+	}
+	q->used_at = (uint16_t)(q->used_at + n);
+	ring_store16(q->device, RING_INDEX, q->used_at);
+	if (q->log)
+		log_after_push_all(q, chains, n);
 }

@@ -82,6 +82,37 @@ static void test_indexes_wrap(void **state)
 	FOR_EACH_FORMAT(many_requests)
 }
 
+static void three_at_once(void)
+{
+	static struct chain chains[3];
+	struct chain *const all[] = {&chains[2], &chains[0], &chains[1]};
+	int ids[3];
+	struct driver_used used;
+
+	for (unsigned round = 0; round < 4 * QUEUE_SIZE; round++) {
+		for (unsigned i = 0; i < 3; i++) {
+			struct driver_buf b = {f.buf + 64 * i, 64, true};
+
+			ids[i] = driver_add(dq(), &b, 1);
+			assert_true(vq_pop(&f.vq, &chains[i]));
+			assert_true(chain_put(&chains[i], "abc", i + 1));
+		}
+		vq_push_all(&f.vq, all, 3);
+		for (unsigned i = 0; i < 3; i++) {
+			assert_true(driver_poll(dq(), &used));
+			assert_int_equal(used.id, ids[(i + 2) % 3]);
+			assert_int_equal(used.len, (i + 2) % 3 + 1);
+		}
+		assert_false(driver_poll(dq(), &used));
+	}
+}
+
+static void test_chains_are_pushed_together(void **state)
+{
+	(void)state;
+	FOR_EACH_FORMAT(three_at_once)
+}
+
 static void full_ring_out_of_order(void)
 {
 	static struct chain chains[QUEUE_SIZE];
@@ -519,6 +550,7 @@ int main(void)
 		TEST(request_goes_round),
 		TEST(indexes_wrap),
 		TEST(requests_finish_in_any_order),
+		TEST(chains_are_pushed_together),
 		TEST(empty_descriptors_are_passed_over),
 		TEST(get_crosses_pieces),
 		TEST(tail_may_lie_across_pieces),
