@@ -85,6 +85,12 @@ void json_bool(struct json *j, const char *key, bool value)
 	put(j, value ? "true" : "false", value ? 4 : 5);
 }
 
+void json_raw(struct json *j, const char *key, const char *value)
+{
+	put_key(j, key);
+	put(j, value, strlen(value));
+}
+
 void json_error(struct json *j, const struct err *e)
 {
 	json_init(j, j->buf, j->room);

@@ -29,6 +29,7 @@ void json_close(struct json *j, char bracket);		       /* '}' or ']' */
 void json_text(struct json *j, const char *key, const char *value); /* bytes >= 0x80 as they are */
 void json_number(struct json *j, const char *key, uint64_t value);
 void json_bool(struct json *j, const char *key, bool value);
+void json_raw(struct json *j, const char *key, const char *value); /* JSON already */
 
 /* Replaces all that was written by {"ok":false,"error":"..."}. */
 void json_error(struct json *j, const struct err *e);
@@ -42,3 +43,10 @@ enum { JSON_DEPTH_MAX = 8, JSON_PATH_MAX = 128, JSON_TEXT_MAX = 1024 };
  */
 int json_read(const char *text, void (*value)(void *context, const char *path, const char *value),
 	      void *context) MUST_CHECK;
+
+/*
+ * Whether the text is exactly one JSON object in which nothing nests deeper than depth_max levels
+ * (at most 64, the object itself is one), without control characters, so that it can stand inside
+ * a reply as it is.
+ */
+bool json_is_object(const char *text, unsigned depth_max) MUST_CHECK;

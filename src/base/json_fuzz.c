@@ -49,8 +49,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
 	if (n > 0)
 		memcpy(text, data, n);
 	text[n] = '\0';
-	if (json_read(text, look, NULL) > 0)
-		abort();
+	if (json_read(text, look, NULL) < 0 && json_is_object(text, JSON_DEPTH_MAX))
+		abort(); /* the strict one takes nothing that the reader does not */
 	if (strlen(text) < JSON_TEXT_MAX)
 		check_round_trip(text);
 	free(text);

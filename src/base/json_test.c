@@ -156,6 +156,66 @@ static void other_texts_are_refused(void **state)
 			fail_msg("%s was read", wrong[i]);
 }
 
+static void one_object_is_one(void **state)
+{
+	static const char *const right[] = {
+		"{}",
+		" { } ",
+		"{\"ok\":true,\"n\":[1,-2,0.5,1e9,-0,2E-3],\"s\":\"\\u00e4\\\\ \\\"\xc3\xa4\"}",
+		"{\"a\":{\"b\":[{}]},\"c\":null,\"d\":false}",
+	};
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_LEN(right); i++)
+		if (!json_is_object(right[i], 4))
+			fail_msg("%s was refused", right[i]);
+}
+
+static void anything_else_is_not_an_object(void **state)
+{
+	static const char *const wrong[] = {
+		"",
+		"[]",
+		"\"a\"",
+		"{",
+		"}",
+		"{}{}",
+		"{}x",
+		"{]",
+		"{\"a\":[}",
+		"{\"a\"}",
+		"{\"a\":}",
+		"{\"a\":1,}",
+		"{,\"a\":1}",
+		"{\"a\":[1,]}",
+		"{\"a\":[1 2]}",
+		"{a:1}",
+		"{1:1}",
+		"{\"a\":01}",
+		"{\"a\":-}",
+		"{\"a\":1.}",
+		"{\"a\":1e}",
+		"{\"a\":+1}",
+		"{\"a\":nulltrue}",
+		"{\"a\":tru}",
+		"{\"a\":\"\\x\"}",
+		"{\"a\":\"\\u12\"}",
+		"{\"a\":\"\\",
+		"{\"a\":\"b",
+		"{\"a\":\"\n\"}",
+		"{\"a\":\"\x7f\"}",
+		"{\n}",
+		"{}\r",
+		"{\"a\":{\"b\":{\"c\":{\"d\":1}}}}", /* four levels */
+		"{\"a\":[[[[1]]]]}",
+	};
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_LEN(wrong); i++)
+		if (json_is_object(wrong[i], 3))
+			fail_msg("%s was taken", wrong[i]);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -167,6 +227,8 @@ int main(void)
 		cmocka_unit_test(text_that_is_too_long_is_cut),
 		cmocka_unit_test(path_that_is_too_long_is_cut),
 		cmocka_unit_test(other_texts_are_refused),
+		cmocka_unit_test(one_object_is_one),
+		cmocka_unit_test(anything_else_is_not_an_object),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

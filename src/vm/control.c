@@ -5,7 +5,8 @@
  * Invariants:
  *  I1  A client's next request is looked at only when its last reply has gone out whole, so a reply
  *      always fits its buffer, and whoever does not read is not read from.
- *  I2  Nothing here blocks: sockets are non-blocking, buffers bounded, clients limited.
+ *  I2  Nothing here blocks: sockets are non-blocking, buffers bounded, clients limited; a command
+ *      that a device answers keeps only its own client waiting, and has a time limit.
  *  I3  Bytes that are no request are answered with an error; the connection stays usable.
  */
 #include "vm/control.h"
@@ -23,6 +24,8 @@ static void drop(struct control_client *k)
 {
 	if (k->watch.fd < 0)
 		return;
+	ask_cancel(&k->ask);
+	k->wait = CONTROL_WAITS_NOT;
 	loop_remove(k->control->loop, &k->watch);
 	fd_close(&k->watch.fd);
 }
@@ -47,15 +50,32 @@ static int flush(struct control_client *k)
 	return 0;
 }
 
+void control_reply_begin(struct control_client *k, struct json *reply)
+{
+	assert(k->out_used == 0); /* I1 */
+	json_init(reply, k->out, sizeof(k->out) - 1);
+}
+
+void control_reply_end(struct control_client *k, struct json *reply)
+{
+	struct err e;
+
+	if (reply->is_full) {
+		err_say(&e, EMSGSIZE, "the reply is too long");
+		json_error(reply, &e);
+	}
+	k->out[reply->used] = '\n';
+	k->out_used = reply->used + 1;
+	k->wait = CONTROL_WAITS_NOT;
+}
+
 static void reply_to(struct control_client *k, char *line)
 {
 	struct json reply;
 
-	assert(k->out_used == 0); /* I1 */
-	json_init(&reply, k->out, sizeof(k->out) - 1);
-	control_execute(k->control, line, &reply);
-	k->out[reply.used] = '\n';
-	k->out_used = reply.used + 1;
+	control_reply_begin(k, &reply);
+	if (control_execute(k, line, &reply))
+		control_reply_end(k, &reply);
 }
 
 static void refuse_long_line(struct control_client *k)
@@ -64,10 +84,9 @@ static void refuse_long_line(struct control_client *k)
 	struct json reply;
 
 	err_say(&e, EMSGSIZE, "the line is longer than %d bytes", CONTROL_LINE_MAX - 1);
-	json_init(&reply, k->out, sizeof(k->out) - 1);
+	control_reply_begin(k, &reply);
 	json_error(&reply, &e);
-	k->out[reply.used] = '\n';
-	k->out_used = reply.used + 1;
+	control_reply_end(k, &reply);
 }
 
 /* Takes the first line out of the buffer and answers it; false when there is no whole one. */
@@ -108,11 +127,17 @@ static int serve(struct control_client *k)
 		r = flush(k);
 		if (r < 0)
 			return r;
-	} while (k->out_used == 0 && answer_line(k));
-	if (k->out_used == 0 && k->has_ended)
+	} while (k->out_used == 0 && !k->wait && answer_line(k));
+	if (k->out_used == 0 && !k->wait && k->has_ended)
 		return -ENODATA;
-	events = k->out_used > 0 ? EPOLLOUT : EPOLLIN;
+	events = k->wait ? 0 : k->out_used > 0 ? EPOLLOUT : EPOLLIN;
 	return loop_change(k->control->loop, &k->watch, events);
+}
+
+void control_go_on(struct control_client *k)
+{
+	if (serve(k) < 0)
+		drop(k);
 }
 
 static int receive(struct control_client *k)
@@ -136,14 +161,14 @@ static void client_ready(struct watch *w, uint32_t events)
 
 	if (events & EPOLLERR)
 		r = -EPIPE;
-	else if ((events & (EPOLLIN | EPOLLHUP)) && k->out_used == 0)
+	else if ((events & (EPOLLIN | EPOLLHUP)) && k->out_used == 0 && !k->wait)
 		r = receive(k);
 	else if (events & EPOLLHUP)
 		r = -EPIPE; /* gone without having read its reply */
-	if (r == 0)
-		r = serve(k);
 	if (r < 0)
 		drop(k);
+	else
+		control_go_on(k);
 }
 
 /* A free place, or that of the client which was silent longest. */
@@ -174,6 +199,8 @@ static void accept_ready(struct watch *w, uint32_t events)
 	k->control = c;
 	k->watch = (struct watch){.fd = fd, .ready = client_ready};
 	k->used_ns = clock_ns();
+	k->wait = CONTROL_WAITS_NOT;
+	k->ask = (struct ask){.asks = NULL};
 	k->is_skipping = false;
 	k->has_ended = false;
 	k->in_used = 0;
@@ -196,6 +223,7 @@ int control_init(struct control *c, struct loop *l, const char *path, const stru
 	c->watch = (struct watch){.fd = -1, .ready = accept_ready};
 	for (size_t i = 0; i < CONTROL_CLIENTS_MAX; i++)
 		c->clients[i].watch.fd = -1;
+	control_status_init(c);
 	r = control_listen(path, e);
 	if (r < 0)
 		return r;
@@ -210,6 +238,7 @@ void control_fini(struct control *c)
 		return;
 	for (size_t i = 0; i < CONTROL_CLIENTS_MAX; i++)
 		drop(&c->clients[i]);
+	control_status_fini(c);
 	if (c->watch.fd >= 0) {
 		loop_remove(c->loop, &c->watch);
 		control_unlink();

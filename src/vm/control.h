@@ -12,6 +12,7 @@
 #include "base/err.h"
 #include "base/json.h"
 #include "base/loop.h"
+#include "vm/ask.h"
 
 #include <stdbool.h>
 #include <stdint.h>
@@ -20,12 +21,16 @@
 #include <sys/un.h>
 
 enum {
-	CONTROL_CLIENTS_MAX = 16,  /* one more drops the one that was silent longest */
-	CONTROL_LINE_MAX = 4096,   /* a request */
-	CONTROL_REPLY_MAX = 32768, /* status with every device fits */
+	CONTROL_CLIENTS_MAX = 16,   /* one more drops the one that was silent longest */
+	CONTROL_LINE_MAX = 4096,    /* a request */
+	CONTROL_REPLY_MAX = 131072, /* status with every device fits */
 	CONTROL_DEVICES_MAX = 64,
+	CONTROL_REPORT_MAX = 1536, /* of what a device says in it */
+	CONTROL_REPORT_MS = 200,   /* in which it says it */
 	CONTROL_VCPUS_MAX = 255,
 };
+
+struct device_type;
 
 /* What the status command tells of one device. */
 struct control_device {
@@ -34,6 +39,7 @@ struct control_device {
 	const char *state; /* "running", "restarting", "failed", ... */
 	pid_t pid;         /* of its process; 0: a thread, or not ours */
 	unsigned restarts;
+	struct asks *asks; /* its control socket; NULL: it has none */
 };
 
 struct control_status {
@@ -48,24 +54,42 @@ struct control_status {
 
 /* What commands may ask of the VM; called on the loop's thread. */
 struct control_ops {
+	const struct device_type *const *types; /* whose commands are forwarded; ended by NULL */
 	bool (*is_suspended)(void *vm);
 	void (*stop)(void *vm); /* ends the loop; the reply goes out first */
 	int (*suspend)(void *vm, struct err *e);
 	int (*resume)(void *vm, struct err *e);
 	void (*status)(void *vm, struct control_status *ret); /* *ret is zeroed */
+
+	/* The device of that type and name; name "": the only one of the type. NULL with *e set. */
+	struct asks *(*find_device)(void *vm, const char *type, const char *name, struct err *e);
 };
 
 struct control;
+
+/* What the reply to a client's request waits for. */
+enum control_wait { CONTROL_WAITS_NOT, CONTROL_WAITS_FOR_DEVICE, CONTROL_WAITS_FOR_REPORTS };
 
 struct control_client {
 	struct control *control;
 	struct watch watch; /* fd -1: free */
 	uint64_t used_ns;   /* when it last sent something */
-	bool is_skipping;   /* the rest of a line that was too long */
-	bool has_ended;     /* no more requests will come */
+	enum control_wait wait;
+	struct ask ask;   /* of CONTROL_WAITS_FOR_DEVICE */
+	bool is_skipping; /* the rest of a line that was too long */
+	bool has_ended;   /* no more requests will come */
 	size_t in_used, out_used, out_sent;
 	char in[CONTROL_LINE_MAX];
+	char ask_text[CONTROL_LINE_MAX];
 	char out[CONTROL_REPLY_MAX];
+};
+
+/* What one device says of itself, for status. */
+struct control_report {
+	struct control *control;
+	struct ask ask;
+	const char *error; /* NULL: text is what it said, "" for nothing */
+	char text[CONTROL_REPORT_MAX];
 };
 
 struct control {
@@ -74,6 +98,8 @@ struct control {
 	void *vm;
 	struct watch watch; /* of the listening socket */
 	struct control_client clients[CONTROL_CLIENTS_MAX];
+	unsigned nreports_due;
+	struct control_report reports[CONTROL_DEVICES_MAX]; /* in the order of status */
 };
 
 /*
@@ -91,9 +117,6 @@ void control_unlink(void);
 
 /* The path of the socket; "" while there is none. */
 const char *control_path(void);
-
-/* Executes one line without its newline and writes the reply, without one. */
-void control_execute(struct control *c, char *line, struct json *reply);
 
 /* The commands as an mdoc list. */
 void control_mdoc(FILE *out);

@@ -2,14 +2,11 @@
 /* control_commands.c - the commands of the control socket: one table */
 #include "vm/control_commands.h"
 
-#include "vm/control.h"
-
 #include "base/opt.h"
+#include "devices/device.h"
 
-#include <assert.h>
 #include <errno.h>
 #include <string.h>
-#include <unistd.h>
 
 enum {
 	WHILE_RUNNING = 1,
@@ -23,8 +20,8 @@ struct command {
 	const struct opt *opts; /* of a zeroed struct of at most ARGUMENTS_MAX bytes */
 	unsigned permit;        /* in which states of the VM */
 
-	/* Adds what it has to say to the open object. 0 or -errno. */
-	int (*handle)(struct control *c, void *arguments, struct json *reply, struct err *e);
+	/* Adds what it has to say to the open object. 0, CONTROL_LATER or -errno. */
+	int (*handle)(struct control_client *k, void *arguments, struct json *reply, struct err *e);
 	const char *summary;
 };
 
@@ -32,81 +29,55 @@ static const struct opt no_opts[] = {OPT_END};
 
 static const struct command commands[];
 
-static int handle_help(struct control *c, void *arguments, struct json *reply, struct err *e)
+static void list_name(void *reply, const char *name, const struct control_forward *f)
 {
-	(void)c;
+	(void)f;
+	json_text(reply, NULL, name);
+}
+
+static int handle_help(struct control_client *k, void *arguments, struct json *reply, struct err *e)
+{
 	(void)arguments;
 	(void)e;
 	json_open(reply, "commands", '[');
 	for (const struct command *command = commands; command->name; command++)
 		json_text(reply, NULL, command->name);
+	control_forward_each(k->control->ops->types, list_name, reply);
 	json_close(reply, ']');
 	return 0;
 }
 
-static int handle_stop(struct control *c, void *arguments, struct json *reply, struct err *e)
+static int handle_stop(struct control_client *k, void *arguments, struct json *reply, struct err *e)
 {
 	(void)arguments;
 	(void)reply;
 	(void)e;
-	c->ops->stop(c->vm);
+	k->control->ops->stop(k->control->vm);
 	return 0;
 }
 
-static int handle_suspend(struct control *c, void *arguments, struct json *reply, struct err *e)
+static int handle_suspend(struct control_client *k, void *arguments, struct json *reply,
+			  struct err *e)
 {
 	(void)arguments;
 	(void)reply;
-	return c->ops->suspend(c->vm, e);
+	return k->control->ops->suspend(k->control->vm, e);
 }
 
-static int handle_resume(struct control *c, void *arguments, struct json *reply, struct err *e)
+static int handle_resume(struct control_client *k, void *arguments, struct json *reply,
+			 struct err *e)
 {
 	(void)arguments;
 	(void)reply;
-	return c->ops->resume(c->vm, e);
+	return k->control->ops->resume(k->control->vm, e);
 }
 
-static void put_devices(const struct control_status *status, struct json *reply)
+static int handle_status(struct control_client *k, void *arguments, struct json *reply,
+			 struct err *e)
 {
-	json_open(reply, "devices", '[');
-	for (unsigned i = 0; i < status->ndevices; i++) {
-		const struct control_device *d = &status->devices[i];
-
-		json_open(reply, NULL, '{');
-		json_text(reply, "name", d->name);
-		json_text(reply, "type", d->type);
-		json_text(reply, "state", d->state);
-		if (d->pid > 0)
-			json_number(reply, "pid", (uint64_t)d->pid);
-		json_number(reply, "restarts", d->restarts);
-		json_close(reply, '}');
-	}
-	json_close(reply, ']');
-}
-
-static int handle_status(struct control *c, void *arguments, struct json *reply, struct err *e)
-{
-	static struct control_status status; /* one loop, one command at a time */
-
 	(void)arguments;
 	(void)e;
-	memset(&status, 0, sizeof(status));
-	c->ops->status(c->vm, &status);
-	assert(status.ndevices <= CONTROL_DEVICES_MAX && status.nvcpus <= CONTROL_VCPUS_MAX);
-	json_text(reply, "state", status.state);
-	json_number(reply, "pid", (uint64_t)getpid());
-	json_number(reply, "uptime_ms", status.uptime_ms);
-	json_number(reply, "mem_bytes", status.mem_bytes);
-	json_open(reply, "vcpus", '[');
-	for (unsigned i = 0; i < status.nvcpus; i++) {
-		json_open(reply, NULL, '{');
-		json_number(reply, "exits", status.vcpu_exits[i]);
-		json_close(reply, '}');
-	}
-	json_close(reply, ']');
-	put_devices(&status, reply);
-	return 0;
+	return control_status_reply(k, reply);
 }
 
 static const struct command commands[] = {
@@ -137,30 +108,31 @@ static int check_permit(struct control *c, const struct command *command, struct
 	return err_say(e, EBUSY, "the VM is %s already", is_suspended ? "suspended" : "running");
 }
 
-static int run(struct control *c, const struct command *command, const char *text,
+static int run(struct control_client *k, const struct command *command, const char *text,
 	       struct json *reply, struct err *e)
 {
 	_Alignas(max_align_t) char arguments[ARGUMENTS_MAX] = {0};
 	int r = opt_parse(command->opts, arguments, text, e);
 
 	if (r == 0)
-		r = check_permit(c, command, e);
+		r = check_permit(k->control, command, e);
 	if (r == 0) {
 		json_open(reply, NULL, '{');
 		json_bool(reply, "ok", true);
-		r = command->handle(c, arguments, reply, e);
+		r = command->handle(k, arguments, reply, e);
 		json_close(reply, '}');
 	}
 	opt_fini(command->opts, arguments);
 	if (r == 0 && reply->is_full)
 		r = err_say(e, EMSGSIZE, "the reply is too long");
-	return r < 0 ? err_in(e, "%s", command->name) : 0;
+	return r;
 }
 
-void control_execute(struct control *c, char *line, struct json *reply)
+bool control_execute(struct control_client *k, char *line, struct json *reply)
 {
 	char *text = line + strcspn(line, " ");
 	const struct command *command;
+	struct control_forward forward;
 	struct err e = {0};
 	int r;
 
@@ -169,11 +141,28 @@ void control_execute(struct control *c, char *line, struct json *reply)
 	text += strspn(text, " ");
 	command = find(line);
 	if (command)
-		r = run(c, command, text, reply, &e);
+		r = run(k, command, text, reply, &e);
+	else if (control_forward_find(k->control->ops->types, line, &forward))
+		r = control_forward_run(k, &forward, text, &e);
 	else
 		r = err_say(&e, EINVAL, "unknown command \"%.100s\"; help lists them", line);
+	if (r < 0 && (command || forward.type))
+		err_in(&e, "%s", line);
 	if (r < 0)
 		json_error(reply, &e);
+	return r != CONTROL_LATER;
+}
+
+static void forward_mdoc(void *context, const char *name, const struct control_forward *f)
+{
+	FILE *out = context;
+
+	fprintf(out,
+		".It Cm %s\n%s.\nThe option\n.Cm name Ns = Ns Ar NAME\n"
+		"says of which %s device, unless there is one only.\n",
+		name, f->command->summary, f->type->name);
+	if (f->command->opts->kind != OPT_KIND_END)
+		opt_mdoc(f->command->opts, out);
 }
 
 void control_mdoc(FILE *out)
@@ -184,5 +173,6 @@ void control_mdoc(FILE *out)
 		if (command->opts->kind != OPT_KIND_END)
 			opt_mdoc(command->opts, out);
 	}
+	control_forward_each(device_types, forward_mdoc, out);
 	fputs(".El\n", out);
 }

@@ -5,7 +5,9 @@
 #include "vm/control.h"
 
 #include "base/fd.h"
+#include "devices/device.h"
 
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -52,7 +54,14 @@ static void status(void *vm, struct control_status *ret)
 	ret->nvcpus = 2;
 	ret->ndevices = 2;
 	for (unsigned i = 0; i < ret->ndevices; i++)
-		ret->devices[i] = (struct control_device){"a\"\n", "b", "c", 1, 2};
+		ret->devices[i] = (struct control_device){"a\"\n", "b", "c", 1, 2, NULL};
+}
+
+static struct asks *find_device(void *vm, const char *type, const char *name, struct err *e)
+{
+	(void)vm;
+	err_say(e, ENODEV, "there is no %s %s", type, name);
+	return NULL;
 }
 
 static void remove_socket(void)
@@ -62,7 +71,8 @@ static void remove_socket(void)
 
 static void start(void)
 {
-	static const struct control_ops ops = {is_suspended, stop, suspend_vm, resume_vm, status};
+	static const struct control_ops ops = {device_types, is_suspended, stop, suspend_vm, resume_vm, status,
+					       find_device};
 	struct err e;
 
 	snprintf(address.sun_path, sizeof(address.sun_path), "/tmp/control-fuzz-%d.sock",

@@ -1,171 +1,9 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* control_test.c - the control socket: commands, hostile and slow clients, stale files */
-#include "vm/control.h"
+#include "vm/control_fixture.h"
 
-#include "base/fd.h"
-
-#include <errno.h>
 #include <fcntl.h>
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stdlib.h>
-#include <string.h>
-#include <sys/socket.h>
-#include <sys/stat.h>
 #include <sys/wait.h>
-#include <unistd.h>
-
-#include <cmocka.h>
-
-struct fake_vm {
-	bool is_suspended, is_stopped, refuses;
-	unsigned ndevices;
-};
-
-static bool fake_is_suspended(void *vm)
-{
-	return ((struct fake_vm *)vm)->is_suspended;
-}
-
-static void fake_stop(void *vm)
-{
-	((struct fake_vm *)vm)->is_stopped = true;
-}
-
-static int fake_suspend(void *vm, struct err *e)
-{
-	struct fake_vm *f = vm;
-
-	if (f->refuses)
-		return err_say(e, EIO, "no \"can\" do");
-	f->is_suspended = true;
-	return 0;
-}
-
-static int fake_resume(void *vm, struct err *e)
-{
-	(void)e;
-	((struct fake_vm *)vm)->is_suspended = false;
-	return 0;
-}
-
-static void fake_status(void *vm, struct control_status *ret)
-{
-	struct fake_vm *f = vm;
-
-	ret->state = f->is_suspended ? "suspended" : "running";
-	ret->nvcpus = 2;
-	ret->vcpu_exits[1] = 77;
-	ret->mem_bytes = 256 << 20;
-	ret->uptime_ms = 1234;
-	ret->ndevices = f->ndevices;
-	for (unsigned i = 0; i < f->ndevices; i++)
-		ret->devices[i] = (struct control_device){.name = "block0",
-							  .type = "block",
-							  .state = "running",
-							  .pid = 42,
-							  .restarts = 3};
-}
-
-static const struct control_ops ops = {
-	.is_suspended = fake_is_suspended,
-	.stop = fake_stop,
-	.suspend = fake_suspend,
-	.resume = fake_resume,
-	.status = fake_status,
-};
-
-static char dir[] = "/tmp/control-test-XXXXXX";
-static char sock_path[64];
-static struct loop loop;
-static struct control control;
-static struct fake_vm vm;
-
-static int set_up_all(void **state)
-{
-	(void)state;
-	if (!mkdtemp(dir))
-		return -1;
-	snprintf(sock_path, sizeof(sock_path), "%s/vm.sock", dir);
-	return 0;
-}
-
-static int tear_down_all(void **state)
-{
-	(void)state;
-	return rmdir(dir);
-}
-
-static int set_up(void **state)
-{
-	struct err e;
-
-	(void)state;
-	vm = (struct fake_vm){0};
-	memset(&control, 0, sizeof(control));
-	return loop_init(&loop) < 0 || control_init(&control, &loop, sock_path, &ops, &vm, &e) < 0;
-}
-
-static int tear_down(void **state)
-{
-	(void)state;
-	control_fini(&control);
-	loop_fini(&loop);
-	unlink(sock_path);
-	return 0;
-}
-
-static int dial(const char *path)
-{
-	struct sockaddr_un address = {.sun_family = AF_UNIX};
-	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-
-	snprintf(address.sun_path, sizeof(address.sun_path), "%s", path);
-	if (connect(fd, (struct sockaddr *)&address, sizeof(address)) == 0)
-		return fd;
-	close(fd);
-	return -errno;
-}
-
-/* Lets the loop do everything that is to be done. */
-static void settle(void)
-{
-	for (int i = 0; i < 50; i++)
-		assert_int_equal(loop_once(&loop, 0), 0);
-}
-
-static int client(void)
-{
-	int fd = dial(sock_path);
-
-	assert_true(fd >= 0);
-	settle();
-	return fd;
-}
-
-static void say(int fd, const char *text)
-{
-	assert_int_equal(write(fd, text, strlen(text)), (ssize_t)strlen(text));
-	settle();
-}
-
-/* Checks that exactly this has come. */
-static void hear(int fd, const char *expected)
-{
-	static char text[65536];
-	ssize_t n = read(fd, text, sizeof(text) - 1);
-
-	text[n > 0 ? n : 0] = '\0';
-	assert_string_equal(text, expected);
-}
-
-static bool has_hung_up(int fd)
-{
-	char c;
-
-	settle();
-	return read(fd, &c, 1) == 0;
-}
 
 static void commands_are_answered_in_order(void **state)
 {
@@ -174,9 +12,9 @@ static void commands_are_answered_in_order(void **state)
 	(void)state;
 	say(fd, "suspend\nresume\nhelp\n");
 
-	hear(fd,
-	     "{\"ok\":true}\n{\"ok\":true}\n"
-	     "{\"ok\":true,\"commands\":[\"stop\",\"suspend\",\"resume\",\"status\",\"help\"]}\n");
+	hear(fd, "{\"ok\":true}\n{\"ok\":true}\n"
+		 "{\"ok\":true,\"commands\":[\"stop\",\"suspend\",\"resume\",\"status\",\"help\","
+		 "\"lamp-dim\",\"lamp-flash\"]}\n");
 	assert_false(vm.is_suspended);
 	close(fd);
 }
@@ -413,7 +251,7 @@ static void file_that_took_our_place_is_left_alone(void **state)
 
 static void commands_are_in_the_manual(void **state)
 {
-	char text[4096];
+	static char text[16384];
 	FILE *out = fmemopen(text, sizeof(text), "w");
 
 	(void)state;
@@ -560,7 +398,6 @@ static void handler_of_a_crash_removes_the_socket(void **state)
 	assert_int_equal(begin(sock_path, &e), 0);
 }
 
-#define TEST(name)       cmocka_unit_test_setup_teardown(name, set_up, tear_down)
 #define START_TEST(name) cmocka_unit_test_teardown(name, tear_down)
 
 int main(void)

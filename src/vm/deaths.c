@@ -39,6 +39,8 @@ int device_attach(struct vm_device *d, struct err *e)
 	if (r < 0)
 		return r;
 	d->sock = -1;
+	if (d->control_sock >= 0)
+		asks_attach(&d->asks, d->control_sock);
 	d->attached_ns = clock_ns();
 	return 0;
 }
@@ -54,6 +56,7 @@ void device_lost(struct frontend *f, const char *why)
 	}
 	log_error("%s: %s; it is lost to the guest", d->name, why);
 	d->has_failed = true;
+	asks_detach(&d->asks);
 	frontend_give_up(f);
 }
 
@@ -109,6 +112,7 @@ static void death_ready(struct watch *w, uint32_t events)
 	if (spawn_reap(&d->child, &end) < 0)
 		return;
 	frontend_detach(&d->frontend);
+	asks_detach(&d->asks);
 	fd_close(&d->sock);
 	device_restart(d, end.text);
 }

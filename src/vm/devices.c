@@ -322,7 +322,9 @@ int devices_plug(struct machine *m, struct err *e)
 		if (r < 0)
 			return err_in(e, "%s", d->name);
 		d->has_frontend = true;
-		r = device_attach(d, e);
+		r = asks_init(&d->asks, &m->loop, d->name);
+		d->has_asks = r == 0;
+		r = r < 0 ? err_set(e, -r, "cannot make a timer") : device_attach(d, e);
 		if (r == 0)
 			r = device_plug(m, d, e);
 		if (r < 0)
@@ -354,6 +356,8 @@ static void device_fini(struct machine *m, struct vm_device *d)
 		virtio_mmio_fini(&d->transport.mmio);
 	if (d->has_frontend)
 		frontend_fini(&d->frontend);
+	if (d->has_asks)
+		asks_fini(&d->asks);
 	fd_close(&d->sock);
 	fd_close(&d->control_sock);
 	device_thread_stop(d->thread);
@@ -388,7 +392,7 @@ static const char *device_state(const struct vm_device *d)
 void devices_status(struct machine *m, struct control_status *ret)
 {
 	for (unsigned i = 0; i < m->devices.count && i < CONTROL_DEVICES_MAX; i++) {
-		const struct vm_device *d = &m->devices.list[i];
+		struct vm_device *d = &m->devices.list[i];
 
 		ret->devices[ret->ndevices++] = (struct control_device){
 			.name = d->name,
@@ -396,6 +400,40 @@ void devices_status(struct machine *m, struct control_status *ret)
 			.state = device_state(d),
 			.pid = d->child.pid,
 			.restarts = frontend_restarts(&d->frontend),
+			.asks = d->control_sock >= 0 ? &d->asks : NULL,
 		};
 	}
+}
+
+static bool is_meant(const struct vm_device *d, const char *type, const char *name)
+{
+	return d->control_sock >= 0 && strcmp(d->config->name, type) == 0 &&
+	       (!*name || strcmp(d->name, name) == 0);
+}
+
+struct asks *devices_find(struct machine *m, const char *type, const char *name, struct err *e)
+{
+	struct vm_device *found = NULL;
+
+	for (unsigned i = 0; i < m->devices.count; i++) {
+		struct vm_device *d = &m->devices.list[i];
+
+		if (!is_meant(d, type, name))
+			continue;
+		if (found) {
+			err_say(e, EINVAL, "which one? name=%s or name=%s, for example",
+				found->name, d->name);
+			return NULL;
+		}
+		found = d;
+	}
+	if (!found && *name)
+		err_say(e, ENODEV, "there is no %s device \"%s\"; status lists them", type, name);
+	else if (!found)
+		err_say(e, ENODEV, "there is no %s device", type);
+	else if (found->has_failed)
+		err_say(e, ENODEV, "%s is lost", found->name);
+	else
+		return &found->asks;
+	return NULL;
 }

@@ -23,6 +23,7 @@
 #include "transport/frontend.h"
 #include "transport/virtio_mmio.h"
 #include "transport/virtio_pci.h"
+#include "vm/ask.h"
 #include "vm/config.h"
 #include "vm/control.h"
 
@@ -50,6 +51,8 @@ struct vm_device {
 	struct spawn_fd fds[DEVICE_FDS];
 	int sock; /* to the process, until the front end takes it */
 	int control_sock;
+	bool has_asks;
+	struct asks asks; /* on control_sock */
 	struct child child;
 	struct watch death;
 	struct device_thread *thread; /* without a sandbox */
@@ -81,6 +84,10 @@ void devices_fini(struct machine *m);
 
 /* What the status command tells. */
 void devices_status(struct machine *m, struct control_status *ret);
+
+/* The control socket of a device; struct control_ops. */
+struct asks *devices_find(struct machine *m, const char *type, const char *name, struct err *e)
+	MUST_CHECK;
 
 /* ---- between devices.c and deaths.c ---- */
 

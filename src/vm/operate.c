@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* operate.c - what the control socket asks of a running machine; on the main thread */
+#include "devices/device.h"
 #include "vm/exit_codes.h"
 #include "vm/machine.h"
 
@@ -48,10 +49,17 @@ static void status(void *vm, struct control_status *ret)
 	devices_status(m, ret);
 }
 
+static struct asks *find_device(void *vm, const char *type, const char *name, struct err *e)
+{
+	return devices_find(vm, type, name, e);
+}
+
 const struct control_ops machine_control_ops = {
+	.types = device_types,
 	.is_suspended = is_suspended,
 	.stop = stop,
 	.suspend = suspend_vm,
 	.resume = resume_vm,
 	.status = status,
+	.find_device = find_device,
 };
