@@ -27,6 +27,9 @@ int command_check(int argc, char **argv);
 /* What a device may call once jailed. */
 int command_policy(int argc, char **argv);
 
+/* A new disk image. */
+int command_create_qcow2(int argc, char **argv);
+
 /* Device types built in; version of the program. */
 int command_devices(int argc, char **argv);
 int command_version(int argc, char **argv);
