@@ -59,8 +59,8 @@ struct machine {
 };
 
 /*
- * Everything up to the first instruction.  *ret_code is the exit code that goes with a failure.
- * machine_fini() is due in every case.
+ * Everything up to the first instruction.  *m must be zeroed.  *ret_code is the exit code that goes
+ * with a failure.  machine_fini() is due in every case.
  */
 int machine_build(struct machine *m, const struct config *config, int *ret_code,
 		  struct err *e) MUST_CHECK;
