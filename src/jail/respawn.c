@@ -2,7 +2,8 @@
 /*
  * respawn.c - starts children for a process that has jailed itself
  *
- * One request, one answer, each a packet.  START comes with the row's fds and is answered with the
+ * One request, one answer, each a packet.  JOIN comes with the namespaces that children join, which
+ * were still being made when the server began.  START comes with the row's fds and is answered with the
  * pid, with its pidfd and the reading end of its report; KILL ends the last child of the row.
  * Either may be answered with an error as text.  The server checks the index and the number of fds
  * and believes nothing else.  It clones with CLONE_PARENT, so the child's parent is main.
@@ -25,11 +26,12 @@
 
 enum {
 	ANSWER_FDS = 2,
+	NAMESPACES = 2,
 	ANSWER_MS = 2000,
 	SERVER_FD_MAX = 1023, /* what it needs was opened early and has a low number */
 };
 
-enum verb { START, KILL };
+enum verb { JOIN, START, KILL };
 
 struct request {
 	uint32_t verb, index;
@@ -48,6 +50,15 @@ struct server {
 	int *last; /* a pidfd a row, or -1 */
 };
 
+static int namespaces_take(struct server *s, int *fds, size_t nfds, struct err *e)
+{
+	if (nfds != NAMESPACES || s->spawner.ns.mount >= 0)
+		return err_say(e, EINVAL, "no namespaces are expected");
+	s->spawner.ns.mount = fd_take(&fds[0]);
+	s->spawner.ns.net = fd_take(&fds[1]);
+	return 0;
+}
+
 static int row_start(struct server *s, uint32_t index, const int *fds, size_t nfds,
 		     struct child *ret_child, struct err *e)
 {
@@ -55,7 +66,7 @@ static int row_start(struct server *s, uint32_t index, const int *fds, size_t nf
 	struct spawn_fd numbered[FD_PASS_MAX];
 	int r;
 
-	if (nfds != args.nfds)
+	if (nfds != args.nfds || s->spawner.ns.mount < 0)
 		return err_say(e, EINVAL, "cannot start %s with %zu fds", args.name, nfds);
 	for (size_t i = 0; i < nfds; i++)
 		numbered[i] = (struct spawn_fd){.fd = fds[i], .number = args.fds[i].number};
@@ -75,9 +86,11 @@ static int row_kill(struct server *s, uint32_t index, struct err *e)
 	return 0;
 }
 
-static int request_serve(struct server *s, const struct request *q, const int *fds, size_t nfds,
+static int request_serve(struct server *s, const struct request *q, int *fds, size_t nfds,
 			 struct child *ret_child, struct err *e)
 {
+	if (q->verb == JOIN)
+		return namespaces_take(s, fds, nfds, e);
 	if (q->index >= s->main->count)
 		return err_say(e, EINVAL, "no such child");
 	switch (q->verb) {
@@ -126,8 +139,8 @@ static bool server_turn(struct server *s)
 
 static bool server_needs(const struct server *s, int fd)
 {
-	return fd == s->sock || fd == s->spawner.null_fd || fd == s->spawner.ns.mount ||
-	       fd == s->spawner.ns.net || leftover_has_fd(fd);
+	return fd == s->sock || fd == s->spawner.null_fd || fd == s->spawner.self_fd ||
+	       leftover_has_fd(fd);
 }
 
 /* Of what main had open, the server keeps what spawn_start() uses and what it is to clean up. */
@@ -153,6 +166,8 @@ static NORETURN void server_run(const struct respawn *r, const struct spawner *s
 	setpgid(0,
 		0); /* what the terminal sends is for main; this one still has work at main's end */
 	s.spawner.clone_flags = CLONE_PARENT;
+	s.spawner.ns = (struct jail_ns){-1, -1};
+	s.spawner.maker = (struct ns_maker){0, -1, -1}; /* main waits for it */
 	s.last = malloc(r->count * sizeof(s.last[0]));
 	if (!s.last)
 		_exit(1);
@@ -202,9 +217,7 @@ int respawn_init(struct respawn *r, struct spawner *s, const struct spawn_args *
 	ret = fd_timeout_set(main_sock, ANSWER_MS);
 	if (ret < 0)
 		return err_set(e, -ret, "cannot set a time limit");
-	ret = spawner_finish(s, e);
-	if (ret == 0)
-		ret = server_fork(r, s, server_sock, e);
+	ret = server_fork(r, s, server_sock, e);
 	if (ret < 0) {
 		respawn_fini(r);
 		return ret;
@@ -243,6 +256,19 @@ static int ask(struct respawn *r, const struct request *q, const int *fds, size_
 		return err_say(e, a.error, "%.*s", (int)sizeof(a.text) - 1, a.text);
 	return err_set(e, n < 0 ? (int)-n : EPROTO, "%s: no answer from the process that starts it",
 		       r->table[q->index].name);
+}
+
+int respawn_finish(struct respawn *r, struct spawner *s, struct err *e)
+{
+	const struct request q = {.verb = JOIN};
+	int received[ANSWER_FDS];
+	int32_t pid;
+	int ret = spawner_finish(s, e);
+
+	if (ret < 0)
+		return ret;
+	return ask(r, &q, (const int[NAMESPACES]){s->ns.mount, s->ns.net}, NAMESPACES, received,
+		   &pid, e);
 }
 
 int respawn_start(struct respawn *r, size_t index, const int *fds, struct child *ret_child,

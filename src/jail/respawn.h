@@ -28,6 +28,9 @@ int respawn_init(struct respawn *r, struct spawner *s, const struct spawn_args *
 		 struct err *e) MUST_CHECK;
 void respawn_fini(struct respawn *r);
 
+/* Waits for the empty namespaces and hands them over; due before respawn_start(). */
+int respawn_finish(struct respawn *r, struct spawner *s, struct err *e) MUST_CHECK;
+
 /*
  * As spawn_start() of row index with fds[i] at the number of the row's i-th fd (at most
  * FD_PASS_MAX).  Waits at most two seconds.

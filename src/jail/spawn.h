@@ -4,8 +4,7 @@
  *
  *	struct spawner s;			once, while the process has one thread
  *	spawner_init(&s, &e);
- *	spawn_start(&s, &args, &child, &e);	for each child; they open and jail themselves side
- *by side
+ *	spawn_start(&s, &args, &child, &e);	for each child; they work side by side
  *	... loop_add(child.pidfd) ...
  *	spawn_reap(&child, &end);		when pidfd is readable
  *
@@ -35,6 +34,7 @@ enum {
 
 struct spawner {
 	int null_fd;       /* /dev/null */
+	int self_fd;       /* a pidfd of the process whose children they are */
 	struct jail_ns ns; /* both empty, shared by all children; -1 until spawner_finish() */
 	struct ns_maker maker;
 	bool is_root;    /* children keep their rights over exec without help */
@@ -77,12 +77,15 @@ struct spawn_end {
  */
 int spawner_init(struct spawner *s, struct err *e) MUST_CHECK;
 
-/* Waits for the empty namespaces; spawn_start() and respawn_init() do, others who use s->ns must.
+/* Waits for the empty namespaces; spawn_start() and respawn_finish() do, others who use s->ns must.
  */
 int spawner_finish(struct spawner *s, struct err *e) MUST_CHECK;
 void spawner_fini(struct spawner *s);
 
-/* Returns when the child has been exec'ed.  *ret_child is written only on success. */
+/*
+ * Does not wait for the child, which is a copy of the caller until it has been exec'ed; one that
+ * cannot be ends, and spawn_reap() says why.  *ret_child is written only on success.
+ */
 int spawn_start(struct spawner *s, const struct spawn_args *args, struct child *ret_child,
 		struct err *e) MUST_CHECK;
 

@@ -86,6 +86,15 @@ static void the_end_of_a_child_is_told(void **state UNUSED)
 	}
 }
 
+static void a_child_that_cannot_be_executed_says_why(void **state UNUSED)
+{
+	static char mode[256 * 1024]; /* Linux has an argument of at most 128 KiB */
+	const char *expected[] = {mode, "cannot execute /proc/self/exe: Argument list too long"};
+
+	memset(mode, 'x', sizeof(mode) - 1);
+	run_both_ways(ends_with, expected);
+}
+
 static const char *sees_only_its_fds(void *arg UNUSED)
 {
 	const struct spawn_fd crossed[] = {{4, 3}, {3, 4}, {60, 5}, {7, 7}};
@@ -247,7 +256,7 @@ static const char *limit_is_explained(void *arg UNUSED)
 		return "cannot set the limit";
 	if (spawner_init(&s, &e) != -ENOSPC)
 		return "more user namespaces than allowed";
-	if (s.null_fd != -1 || s.ns.mount != -1 || s.ns.net != -1)
+	if (s.null_fd != -1 || s.self_fd != -1 || s.ns.mount != -1 || s.ns.net != -1)
 		return "fds are left";
 	return strcmp(e.text,
 		      "cannot make a user namespace: No space left on device: this host forbids "
@@ -279,8 +288,10 @@ static const char *chroot_is_explained(void *arg UNUSED)
 
 static void a_place_without_namespaces_is_explained(void **state UNUSED)
 {
-	if (geteuid() != 0)
+	if (geteuid() != 0) {
+		print_message("skipped: only root can chroot; run the tests as root\n");
 		skip();
+	}
 	run_forked(chroot_is_explained, NULL, false);
 }
 
@@ -394,6 +405,7 @@ int main(int argc, char **argv)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(the_end_of_a_child_is_told),
+		cmocka_unit_test(a_child_that_cannot_be_executed_says_why),
 		cmocka_unit_test(a_child_sees_only_the_fds_given_to_it),
 		cmocka_unit_test(a_child_starts_clean),
 		cmocka_unit_test(a_child_dies_with_its_parent),

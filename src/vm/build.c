@@ -160,12 +160,13 @@ static const struct {
 	int exit_code;
 } stages[] = {
 	{stage_loop, EXIT_CODE_ERROR},	      {stage_serial_open, EXIT_CODE_BUILD},
-	{stage_control, EXIT_CODE_BUILD},     {devices_spawn, EXIT_CODE_BUILD},
+	{stage_control, EXIT_CODE_BUILD},     {devices_prepare, EXIT_CODE_BUILD},
 	{stage_kvm, EXIT_CODE_HOST},	      {stage_memory, EXIT_CODE_HOST},
-	{stage_platform, EXIT_CODE_HOST},     {stage_chips, EXIT_CODE_ERROR},
-	{stage_serial_start, EXIT_CODE_BUILD}, {stage_kernel, EXIT_CODE_BUILD},
-	{devices_plug, EXIT_CODE_BUILD},      {stage_tables, EXIT_CODE_BUILD},
-	{stage_cpus, EXIT_CODE_HOST},	      {devices_wait, EXIT_CODE_BUILD},
+	{stage_platform, EXIT_CODE_HOST},     {devices_spawn, EXIT_CODE_BUILD},
+	{stage_chips, EXIT_CODE_ERROR},	      {stage_serial_start, EXIT_CODE_BUILD},
+	{stage_kernel, EXIT_CODE_BUILD},      {devices_plug, EXIT_CODE_BUILD},
+	{stage_tables, EXIT_CODE_BUILD},      {stage_cpus, EXIT_CODE_HOST},
+	{devices_wait, EXIT_CODE_BUILD},
 };
 
 int machine_build(struct machine *m, const struct config *config, int *ret_code, struct err *e)

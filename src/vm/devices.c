@@ -214,7 +214,18 @@ static void raise_limit_of_files(void)
 		log_debug("cannot raise the limit of open files");
 }
 
-int devices_spawn(struct machine *m, struct err *e)
+static int spawner_begin(struct vm_devices *all, struct err *e)
+{
+	int r = spawner_init(&all->spawner, e);
+
+	all->has_spawner = r == 0;
+	if (r == 0) /* without devices it still removes what is left */
+		r = respawn_init(&all->respawn, &all->spawner, all->table, all->count, e);
+	all->has_respawn = all->has_spawner && r == 0;
+	return r;
+}
+
+int devices_prepare(struct machine *m, struct err *e)
 {
 	struct vm_devices *all = &m->devices;
 	int r;
@@ -236,16 +247,18 @@ int devices_spawn(struct machine *m, struct err *e)
 		all->count++;
 	}
 	r = table_make(m, e);
-	if (r == 0 && m->config->sandbox) {
-		r = spawner_init(&all->spawner, e);
-		all->has_spawner = r == 0;
-	}
+	return r == 0 && m->config->sandbox ? spawner_begin(all, e) : r;
+}
+
+int devices_spawn(struct machine *m, struct err *e)
+{
+	struct vm_devices *all = &m->devices;
+	int r = 0;
+
+	if (all->has_respawn)
+		r = respawn_finish(&all->respawn, &all->spawner, e);
 	for (unsigned i = 0; i < all->count && r == 0; i++)
 		r = device_begin(m, &all->list[i], e);
-	if (r == 0 && m->config->sandbox) { /* without devices it still removes what is left */
-		r = respawn_init(&all->respawn, &all->spawner, all->table, all->count, e);
-		all->has_respawn = r == 0;
-	}
 	return r;
 }
 

@@ -75,6 +75,8 @@ struct vm_devices {
 	struct spawn_args *table; /* what respawn may start; one row a device */
 };
 
+/* Before guest memory is mapped; what it starts is ready when devices_spawn() needs it. */
+int devices_prepare(struct machine *m, struct err *e) MUST_CHECK;
 int devices_spawn(struct machine *m, struct err *e) MUST_CHECK;
 int devices_plug(struct machine *m, struct err *e) MUST_CHECK;
 int devices_wait(struct machine *m, struct err *e) MUST_CHECK;
