@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """hardening.py BINARY - what protects the program when it has a bug: asked of the binary itself."""
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -18,7 +19,7 @@ def main():
         print(f'{binary} is not built')
         return True
     head, segments = readelf('-h', binary), readelf('-l', binary)
-    dynamic, symbols = readelf('-d', binary), readelf('--dyn-syms', binary)
+    dynamic, symbols = readelf('-d', binary), readelf('--syms', binary)
     stack = [line.split() for line in segments.splitlines() if 'GNU_STACK' in line]
     wants = {
         'position independent': 'DYN (Position-Independent Executable' in head,
@@ -27,7 +28,7 @@ def main():
         'no executable stack': stack and 'E' not in stack[0][6],
         'nothing writable and executable': ' RWE ' not in segments,
         'stack canaries': '__stack_chk_fail' in symbols,
-        'checked C library calls': '_chk@' in symbols,
+        'checked C library calls': re.search(r'_chk\b', symbols),
         'no text relocations': 'TEXTREL' not in dynamic,
         'no run path': 'RUNPATH' not in dynamic and 'RPATH' not in dynamic,
     }
