@@ -6,8 +6,9 @@ JSON: kernel, initrd; root: image that is copied and given to the guest as /dev/
 shell, on a disk of its own, after which the guest powers off; without it systemd runs.
 scratch_mib: size of an empty disk that options name as @scratch.  type: [[prompt, answer]...] for
 the console.  kills: how often to kill the processes named in "kill" (block0, ...) between the
-lines KILL-FROM and KILL-TO of the guest.  Prints what the guest does, then a line "DRIVE" with
-JSON: exit code, restarts, what fsck says.  Runs where the guest does.
+lines KILL-FROM and KILL-TO of the guest; when that is done, the guest gets a line on its console.
+Prints what the guest does, then a line "DRIVE" with JSON: exit code, kills, what fsck says.  Runs
+where the guest does.
 """
 import json
 import os
@@ -26,11 +27,11 @@ END = '\nsync\nmount -o remount,ro / 2>/dev/null\necho o >/proc/sysrq-trigger\ns
 class Killer(threading.Thread):
     """Kills device processes at random moments while the guest says that it works."""
 
-    def __init__(self, crosvm, sock, names, kills):
+    def __init__(self, crosvm, sock, names, kills, done):
         super().__init__(daemon=True)
         self.crosvm, self.sock, self.names, self.left = crosvm, sock, names, kills
         self.begun, self.ended = threading.Event(), threading.Event()
-        self.killed = 0
+        self.killed, self.done = 0, done
 
     def devices(self):
         """{name: row of the status}"""
@@ -52,6 +53,7 @@ class Killer(threading.Thread):
                     self.killed += 1
                     self.left -= 1
             time.sleep(random.uniform(0.01, 0.15))
+        self.done()
 
 
 def script_disk(folder, script):
@@ -108,11 +110,16 @@ def main():
     subprocess.run(['cp', '--sparse=always', job['root'], image], check=True)
     os.chmod(image, 0o600)
     command = command_of(crosvm, job, folder, sock, image)
-    killer = Killer(crosvm, sock, job.get('kill', []), job.get('kills', 0))
-    killer.start()
     # pylint: disable=consider-using-with
     guest = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
                              stderr=subprocess.STDOUT)
+
+    def tell():
+        guest.stdin.write(b'\n')
+        guest.stdin.flush()
+
+    killer = Killer(crosvm, sock, job.get('kill', []), job.get('kills', 0), tell)
+    killer.start()
     converse(guest, job, killer)
     result = {'code': guest.wait(), 'killed': killer.killed}
     if not job.get('read_only'):
