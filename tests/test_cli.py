@@ -242,6 +242,43 @@ def test_directory_gets_a_socket_named_by_process(crosvm, kernel, tmp_path):
 
 
 @needs_kvm
+def test_vm_with_a_name_is_listed_and_found(crosvm, kernel, tmp_path, monkeypatch):
+    monkeypatch.setenv('XDG_RUNTIME_DIR', str(tmp_path))
+    assert json.loads(crosvm('list', '--json').stdout) == []
+    vm = Vm('--name', 'web', '--serial', 'sink', '--no-rng', kernel)
+    try:
+        appears(tmp_path / 'crosvm/web.sock')
+        assert (tmp_path / 'crosvm').stat().st_mode & 0o777 == 0o700
+        vms = json.loads(crosvm('list', '--json').stdout)
+        assert [(v['name'], v['status']['pid']) for v in vms] == [('web', vm.process.pid)]
+        assert crosvm('list').stdout.splitlines()[1].split()[:2] == ['web', 'running']
+        assert crosvm('suspend', 'web').returncode == 0
+        assert crosvm('list').stdout.splitlines()[1].split()[:2] == ['web', 'suspended']
+        assert crosvm('stop', 'web').returncode == 0
+        assert vm.wait()[0] == 0
+        assert 'no VM' in crosvm('list').stdout
+    finally:
+        vm.end()
+
+
+@needs_kvm
+def test_configuration_file_boots_and_dumps(crosvm, tmp_path):
+    (tmp_path / 'exit.elf').write_bytes(bare.elf(bare.out(0xf4, 3) + bare.HALT))
+    file = tmp_path / 'vm.conf'
+    file.write_text(f'kernel = {tmp_path}/exit.elf\ndebug-exit\nno-rng\n[serial]\nsink\n')
+    assert crosvm('run', '--cfg', file).returncode == 67
+    dumped = crosvm('run', '--cfg', file, '-m', 64, '--dump-config')
+    assert dumped.returncode == 0
+    file.write_text(dumped.stdout)
+    assert 'mem = 64' in dumped.stdout
+    assert crosvm('run', '--cfg', file, '--dump-config').stdout == dumped.stdout
+    file.write_text('memory = 64\n')
+    wrong = crosvm('run', '--cfg', file, tmp_path / 'exit.elf')
+    assert wrong.returncode == USAGE
+    assert lines(wrong) == [f'crosvm: {file}:1: memory: unknown option; see crosvm run --help']
+
+
+@needs_kvm
 def test_hostile_client_gets_an_error_and_hurts_nobody(crosvm, vm, tmp_path):
     sock = tmp_path / 'vm.sock'
     with socket.socket(socket.AF_UNIX) as s:

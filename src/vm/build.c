@@ -9,6 +9,7 @@
 #include "vm/confine.h"
 #include "vm/exit_codes.h"
 #include "vm/machine.h"
+#include "vm/names.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -26,6 +27,8 @@ static int stage_control(struct machine *m, struct err *e)
 {
 	if (!m->config->socket)
 		return 0;
+	if (m->config->name && vm_name_dir_make(e) < 0)
+		return err_in(e, "--name");
 	return control_init(&m->control, &m->loop, m->config->socket, &machine_control_ops, m, e);
 }
 

@@ -2,6 +2,8 @@
 /* client.c - one request to the control socket of a VM */
 #include "vm/client.h"
 
+#include "vm/names.h"
+
 #include "base/fd.h"
 
 #include <errno.h>
@@ -14,7 +16,7 @@ static const char *remedy(int errnum)
 {
 	switch (errnum) {
 	case ENOENT:
-		return "; a VM makes it when run with -s";
+		return "; a VM makes it when run with -s or --name";
 	case ECONNREFUSED:
 		return "; no VM listens there any more";
 	case EACCES:
@@ -24,14 +26,16 @@ static const char *remedy(int errnum)
 	}
 }
 
-static int dial(const char *path, struct err *e)
+static int dial(const char *word, struct err *e)
 {
+	char path[sizeof(((struct sockaddr_un *)0)->sun_path) + 1];
 	auto_fd fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
 	struct sockaddr_un address = {.sun_family = AF_UNIX};
 	int r;
 
 	if (fd < 0)
 		return err_set(e, errno, "cannot make a socket");
+	vm_name_resolve(word, path, sizeof(path));
 	if (strlen(path) >= sizeof(address.sun_path))
 		return err_say(e, ENAMETOOLONG, "too long for the path of a socket");
 	memcpy(address.sun_path, path, strlen(path));
@@ -98,10 +102,10 @@ static void wait_for_hangup(int fd)
 	}
 }
 
-int client_ask(const char *path, const char *line, bool wait_for_end,
+int client_ask(const char *word, const char *line, bool wait_for_end,
 	       struct client_reply *ret_reply, struct err *e)
 {
-	auto_fd fd = dial(path, e);
+	auto_fd fd = dial(word, e);
 	int r;
 
 	ret_reply->is_ok = false;

@@ -18,8 +18,9 @@ struct client_reply {
 };
 
 /*
- * Sends the line (with its newline) to the VM whose socket is at path and waits for the reply, and
- * then, if wait_for_end, for the VM to hang up.  0, also for a reply that says no; or -errno.
+ * Sends the line (with its newline) to the VM that word stands for (vm/names.h) and waits for the
+ * reply, and then, if wait_for_end, for the VM to hang up.  0, also for a reply that says no; or
+ * -errno.
  */
-int client_ask(const char *path, const char *line, bool wait_for_end,
+int client_ask(const char *word, const char *line, bool wait_for_end,
 	       struct client_reply *ret_reply, struct err *e) MUST_CHECK;

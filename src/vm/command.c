@@ -158,7 +158,8 @@ static int ask(const struct request *request, const char *socket, bool as_json)
 static void request_help(const struct request *request)
 {
 	printf("Usage: crosvm %s [--json] SOCKET...\n\n%s.\n"
-	       "SOCKET is the path that was given to crosvm run with -s.\n\nOptions:\n",
+	       "SOCKET is the path that was given to crosvm run with -s, or the name with "
+	       "--name.\n\nOptions:\n",
 	       request->name, request->summary);
 	for (const struct arg *a = request_args; a->name; a++)
 		args_help(a, stdout);

@@ -21,6 +21,9 @@ int command_suspend(int argc, char **argv);
 int command_resume(int argc, char **argv);
 int command_status(int argc, char **argv);
 
+/* Running VMs that have a name. */
+int command_list(int argc, char **argv);
+
 /* What the host has and lacks. */
 int command_check(int argc, char **argv);
 

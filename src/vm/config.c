@@ -12,6 +12,7 @@
 
 #include "vm/config_items.h"
 #include "vm/config_table.h"
+#include "vm/names.h"
 
 #include "base/log.h"
 
@@ -54,6 +55,7 @@ void config_fini(struct config *c)
 	free(c->initrd);
 	free(c->params);
 	free(c->socket);
+	free(c->name);
 	free(c->policy_dir);
 	free(c->kvm_device);
 	free(c->dump);
@@ -208,6 +210,19 @@ bool config_has_stdio_serial(const struct config *c)
 	return false;
 }
 
+/* The control socket of a VM that has a name. */
+static int add_socket(struct config *c, struct err *e)
+{
+	char path[128];
+
+	if (c->socket)
+		return err_say(e, EINVAL, "--name: a control socket is given by -s already");
+	if (vm_name_path(c->name, path, sizeof(path), e) < 0)
+		return err_in(e, "--name");
+	c->socket = strdup(path);
+	return c->socket ? 0 : err_set(e, ENOMEM, "cannot keep the name");
+}
+
 /* What the user did not ask for but gets. */
 static int add_defaults(struct config *c, struct err *e)
 {
@@ -242,6 +257,8 @@ static void check_whole(struct parse *p, const struct config_items *kept)
 		err_say(&e, EINVAL, "a kernel is missing: crosvm run [OPTIONS] KERNEL");
 		config_error_note(p->errors, &e);
 	}
+	if (p->config->name && add_socket(p->config, &e) < 0)
+		config_error_note(p->errors, &e);
 	if (add_defaults(p->config, &e) < 0)
 		config_error_note(p->errors, &e);
 }

@@ -49,6 +49,7 @@ struct config {
 	uint64_t mem_bytes;
 	uint32_t cpus;
 	char *socket; /* control socket or the directory for it; NULL for none */
+	char *name;   /* of the VM, which socket is made from; NULL for none */
 
 	bool sandbox;     /* every device in a jailed process */
 	char *policy_dir; /* seccomp policies in place of the built-in ones; NULL for none */

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* config_options.c - the options of `crosvm run` */
 #include "vm/config_table.h"
+#include "vm/names.h"
 
 #include "base/log.h"
 
@@ -49,6 +50,13 @@ static int set_text(char **field, const char *value, struct err *e)
 	free(*field);
 	*field = copy;
 	return 0;
+}
+
+static int set_name(struct config *c, const char *value, struct err *e)
+{
+	int r = vm_name_check(value, e);
+
+	return r < 0 ? r : set_text(&c->name, value, e);
 }
 
 static int set_initrd(struct config *c, const char *value, struct err *e)
@@ -172,6 +180,7 @@ const struct config_option config_options[] = {
 		   OPT_FLAG(struct config, debug_exit, NULL))},
 	{ROW_FIELD('s', "socket", "PATH", "Control socket, or the directory for crosvm-PID.sock",
 		   OPT_TEXT(struct config, socket, "PATH", NULL))},
+	{ROW_CALL(0, "name", "NAME", "Name for commands, which finds the control socket", set_name)},
 	{ROW_CALL('u', "multiprocess", NULL, "Each device in a jailed process: the default",
 		  set_sandbox),
 	 .is_repeatable = true},

@@ -60,6 +60,7 @@ const struct command commands[] = {
 	{"suspend", command_suspend, "Stops the vCPUs of virtual machines"},
 	{"resume", command_resume, "Lets the vCPUs of virtual machines go on"},
 	{"status", command_status, "Tells how virtual machines are"},
+	{"list", command_list, "Lists the running virtual machines that have a name"},
 	{"create_qcow2", command_create_qcow2, "Makes an empty disk image"},
 	{"check", command_check, "Tells what this host has and lacks"},
 	{"devices", command_devices, "Lists the types of devices built in"},

@@ -1,0 +1,90 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* names.c - virtual machines by name */
+#include "vm/names.h"
+
+#include <ctype.h>
+#include <errno.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+enum { DIR_MAX = 96 };
+
+int vm_name_check(const char *name, struct err *e)
+{
+	size_t n = strlen(name);
+	bool is_good = n > 0 && n <= VM_NAME_MAX && (isalnum((unsigned char)name[0]) != 0);
+
+	for (size_t i = 0; i < n && is_good; i++)
+		is_good = isalnum((unsigned char)name[i]) || strchr("._-", name[i]);
+	if (is_good)
+		return 0;
+	return err_say(e, EINVAL,
+		       "\"%.60s\": a name has up to %d letters, digits, \".\", \"_\" and \"-\", a "
+		       "letter or digit first",
+		       name, VM_NAME_MAX);
+}
+
+int vm_name_dir(char *buf, size_t room, struct err *e)
+{
+	const char *runtime = getenv("XDG_RUNTIME_DIR");
+	int n;
+
+	if (runtime && runtime[0] == '/')
+		n = snprintf(buf, room, "%s/crosvm", runtime);
+	else if (geteuid() == 0)
+		n = snprintf(buf, room, "/run/crosvm");
+	else
+		return err_say(e, ENOENT,
+			       "names need a directory for sockets: set XDG_RUNTIME_DIR, or use a "
+			       "path (-s PATH)");
+	if (n < 0 || (size_t)n >= room)
+		return err_say(e, ENAMETOOLONG, "XDG_RUNTIME_DIR is too long; use -s PATH");
+	return 0;
+}
+
+int vm_name_dir_make(struct err *e)
+{
+	char dir[DIR_MAX];
+	struct stat st;
+	int r = vm_name_dir(dir, sizeof(dir), e);
+
+	if (r < 0)
+		return r;
+	if (mkdir(dir, 0700) < 0 && errno != EEXIST)
+		return err_set(e, errno, "cannot make %s", dir);
+	if (lstat(dir, &st) < 0)
+		return err_set(e, errno, "%s", dir);
+	if (!S_ISDIR(st.st_mode) || st.st_uid != geteuid() || (st.st_mode & 022) != 0)
+		return err_say(e, EPERM,
+			       "%s: not a directory that only this user can write to; remove it",
+			       dir);
+	return 0;
+}
+
+int vm_name_path(const char *name, char *buf, size_t room, struct err *e)
+{
+	char dir[DIR_MAX];
+	int r = vm_name_check(name, e);
+
+	if (r == 0)
+		r = vm_name_dir(dir, sizeof(dir), e);
+	if (r < 0)
+		return r;
+	if ((size_t)snprintf(buf, room, "%s/%s.sock", dir, name) >= room)
+		return err_say(e, ENAMETOOLONG, "%s/%s.sock: too long for the path of a socket",
+			       dir, name);
+	return 0;
+}
+
+void vm_name_resolve(const char *word, char *buf, size_t room)
+{
+	struct err e;
+
+	if (!strchr(word, '/') && access(word, F_OK) < 0 && vm_name_path(word, buf, room, &e) == 0)
+		return;
+	snprintf(buf, room, "%s", word);
+}
