@@ -101,17 +101,17 @@ def test_help_names_every_device_that_is_built_in(crosvm):
 
 
 def test_all_mistakes_are_told_at_once(crosvm, tmp_path):
-    done = crosvm('run', '-m', 'much', '--cpus=0', '--qcow', 'a', '--bogus', tmp_path / 'none',
+    done = crosvm('run', '-m', 'much', '--cpus=0', '--plugin', 'a', '--bogus', tmp_path / 'none',
                   '-x')
     assert done.returncode == USAGE
     assert lines(done) == [
+        'crosvm: --bogus: unknown option; see --help',
+        'crosvm: -x: unknown option; see --help',
         'crosvm: --mem: "much": not a size from 1M to 4T',
         'crosvm: --cpus: "0": not a number from 1 to 255',
-        'crosvm: --qcow: qcow2 images are not built in: convert to raw with qemu-img',
-        'crosvm: --bogus: unknown option; see --help',
+        'crosvm: --plugin: plugins are not built in',
         f'crosvm: kernel: {tmp_path}/none: No such file or directory; '
         'give the path of a bzImage or vmlinux',
-        'crosvm: -x: unknown option; see --help',
     ]
     assert done.stdout == ''
 
@@ -299,7 +299,8 @@ def test_client_names_socket_and_cause(crosvm, tmp_path, command):
     done = crosvm(command, none, plain)
     assert done.returncode == 1
     assert lines(done) == [
-        f'crosvm: {command}: {none}: No such file or directory; a VM makes it when run with -s',
+        f'crosvm: {command}: {none}: No such file or directory; a VM makes it when run with '
+        '-s or --name',
         f'crosvm: {command}: {plain}: Connection refused; no VM listens there any more',
     ]
     assert crosvm(command).returncode == USAGE
