@@ -1,0 +1,376 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * net.c - network card (virtio 1.2, 5.1): options, life, configuration space, commands
+ *
+ * Frames are net_rx.c's and net_tx.c's; neither copies more of them than it has to look at.  Both
+ * stop looking where there is nothing to do: a pair's descriptor is watched only for what it can
+ * do something about, so that neither a driver without buffers nor a host that takes no frames
+ * keeps us busy.
+ */
+#include "devices/net.h"
+
+#include "base/fd.h"
+#include "base/num.h"
+#include "virtio/ids.h"
+
+#include <errno.h>
+#include <linux/if_tun.h>
+#include <linux/virtio_net.h>
+#include <string.h>
+#include <sys/ioctl.h>
+
+enum { NO_FD = UINT32_MAX, FD_MAX = 1 << 20, MTU_MIN = 68, MTU_MAX = 65535 };
+
+static const struct opt net_opts[] = {
+	OPT_TEXT(struct net, tap, "NAME", "Tap interface; made if there is none of that name"),
+	OPT_NUMBER(struct net, tap_fd, 0, FD_MAX, "Descriptor of a tap that was opened already"),
+	OPT_TEXT(struct net, host_ip, "ADDRESS", "IPv4 address of the host's end, a tap made for it"),
+	OPT_TEXT(struct net, netmask, "ADDRESS", "Netmask of the host's end"),
+	OPT_MAC(struct net, mac, "Ethernet address of the guest; without, it makes one up"),
+	OPT_NUMBER(struct net, queues, 1, NET_PAIRS_MAX, "Pairs of queues"),
+	OPT_NUMBER(struct net, mtu, MTU_MIN, MTU_MAX, "Largest packet, told to the guest"),
+	OPT_END,
+};
+
+/* Beyond the common set: taps, and the queues of one. */
+static const struct call net_calls[] = {
+	CALL(readv),
+	CALL(writev),
+	CALL_ARG(ioctl, 1, TUNSETOFFLOAD),
+	CALL_ARG(ioctl, 1, TUNSETQUEUE),
+	CALL_END,
+};
+
+/* ---- turns ---- */
+
+/* What the pair can do something about. */
+static uint32_t events_wanted(const struct net_pair *p)
+{
+	struct net *n = p->net;
+	uint32_t events = 0;
+
+	if (!n->device.started || p->is_dead)
+		return 0;
+	if (n->device.queues[2 * p->index].started && p->index < n->driver.pairs &&
+	    !p->rx.is_starved)
+		events |= EPOLLIN;
+	if (p->tx.is_blocked)
+		events |= EPOLLOUT;
+	return events;
+}
+
+/* A descriptor that nobody watches is off the loop, which would hear of its end all the same. */
+void net_pair_watch(struct net_pair *p)
+{
+	uint32_t wanted = events_wanted(p);
+	struct loop *l = p->net->device.loop;
+	int r = 0;
+
+	if (wanted == p->events)
+		return;
+	if (wanted == 0)
+		loop_remove(l, &p->watch);
+	else if (p->events == 0)
+		r = loop_add(l, &p->watch, wanted);
+	else
+		r = loop_change(l, &p->watch, wanted);
+	p->events = r < 0 ? 0 : wanted;
+	if (r < 0)
+		log_limited(&p->net->complaints, "cannot watch a descriptor");
+}
+
+static void pair_ready(struct watch *w, uint32_t events)
+{
+	struct net_pair *p = container_of(w, struct net_pair, watch);
+
+	if (events & EPOLLOUT)
+		net_tx_serve(p);
+	if (events & EPOLLIN)
+		net_rx_serve(p);
+	if (events & (EPOLLIN | EPOLLOUT) && !p->is_dead)
+		return;
+	p->is_dead = true; /* an error, and nothing that could be read or written */
+	log_warn("queues %u and %u: the host's end is gone", 2 * p->index, 2 * p->index + 1);
+	net_pair_watch(p);
+}
+
+void net_again(struct net *n, uint32_t *bits, unsigned pair)
+{
+	*bits |= 1u << pair;
+	fd_signal(n->again.fd);
+}
+
+static void again_ready(struct watch *w, uint32_t events)
+{
+	struct net *n = container_of(w, struct net, again);
+	uint32_t tx = n->again_tx;
+
+	(void)events;
+	fd_drain(w->fd);
+	n->again_tx = 0;
+	for (; tx && n->device.started; tx &= tx - 1)
+		net_tx_serve(&n->pairs[__builtin_ctz(tx)]);
+}
+
+static void net_kick(struct device *d, unsigned q)
+{
+	struct net *n = net_of(d);
+
+	if (net_is_ctrl(n, q))
+		net_ctrl_serve(n);
+	else if (q / 2 >= n->backend->pairs)
+		return;
+	else if (q % 2 == 0)
+		net_rx_serve(&n->pairs[q / 2]);
+	else if (!n->pairs[q / 2].tx.is_held)
+		net_tx_serve(&n->pairs[q / 2]);
+}
+
+static int net_start(struct device *d, struct err *e)
+{
+	(void)e;
+	net_driver_state_apply(net_of(d));
+	return 0;
+}
+
+static void net_stop(struct device *d)
+{
+	struct net *n = net_of(d);
+
+	for (unsigned i = 0; i < n->backend->pairs; i++) {
+		net_rx_stop(&n->pairs[i]);
+		net_tx_stop(&n->pairs[i]);
+	}
+	d->started = false;
+	for (unsigned i = 0; i < n->backend->pairs; i++)
+		net_pair_watch(&n->pairs[i]);
+	n->again_tx = 0;
+}
+
+/* ---- opening ---- */
+
+static void net_defaults(struct device *d)
+{
+	struct net *n = net_of(d);
+
+	n->tap_fd = NO_FD;
+	n->queues = 1;
+}
+
+static int check_options(const struct net *n, struct err *e)
+{
+	int kinds = (n->tap != NULL || n->host_ip != NULL) + (n->tap_fd != NO_FD);
+
+	if (kinds == 0)
+		return err_say(e, EINVAL, "one of tap=NAME, tap-fd=N and host_ip=ADDRESS is "
+					  "needed");
+	if (kinds > 1)
+		return err_say(e, EINVAL, "tap-fd=%u: a tap that is set up already, it goes with "
+					  "neither tap=NAME nor host_ip=ADDRESS", n->tap_fd);
+	if (!n->host_ip != !n->netmask)
+		return err_say(e, EINVAL, "host_ip and netmask go together");
+	if (n->mac.is_set && n->mac.byte[0] & 1)
+		return err_say(e, EINVAL, "mac: the first byte is odd, which makes it the address "
+					  "of a group");
+	return 0;
+}
+
+static int open_tap(struct net *n, struct err *e)
+{
+	const struct tap_options o = {.name = n->tap,
+				      .fd = n->tap_fd == NO_FD ? -1 : (int)n->tap_fd,
+				      .pairs = n->queues,
+				      .host_ip = n->host_ip,
+				      .netmask = n->netmask};
+	char name[TAP_NAME_MAX];
+	int fds[NET_PAIRS_MAX];
+	int r = tap_open(&o, fds, name, e);
+
+	if (r < 0)
+		return r;
+	n->backend = &n->tap_backend.backend;
+	return tap_init_take(&n->tap_backend, fds, n->queues, e);
+}
+
+static uint64_t offload_features(unsigned offloads)
+{
+	static const struct {
+		unsigned offload;
+		uint64_t features;
+	} rows[] = {
+		{NET_OFFLOAD_CSUM,
+		 VIRTIO_BIT(VIRTIO_NET_F_CSUM) | VIRTIO_BIT(VIRTIO_NET_F_GUEST_CSUM) |
+			 VIRTIO_BIT(VIRTIO_NET_F_CTRL_GUEST_OFFLOADS)},
+		{NET_OFFLOAD_TSO4,
+		 VIRTIO_BIT(VIRTIO_NET_F_HOST_TSO4) | VIRTIO_BIT(VIRTIO_NET_F_GUEST_TSO4)},
+		{NET_OFFLOAD_TSO6,
+		 VIRTIO_BIT(VIRTIO_NET_F_HOST_TSO6) | VIRTIO_BIT(VIRTIO_NET_F_GUEST_TSO6)},
+		{NET_OFFLOAD_ECN,
+		 VIRTIO_BIT(VIRTIO_NET_F_HOST_ECN) | VIRTIO_BIT(VIRTIO_NET_F_GUEST_ECN)},
+		{NET_OFFLOAD_UFO,
+		 VIRTIO_BIT(VIRTIO_NET_F_HOST_UFO) | VIRTIO_BIT(VIRTIO_NET_F_GUEST_UFO)},
+		{NET_OFFLOAD_USO, VIRTIO_BIT(NET_F_HOST_USO) | VIRTIO_BIT(NET_F_GUEST_USO4) |
+					  VIRTIO_BIT(NET_F_GUEST_USO6)},
+	};
+	uint64_t features = 0;
+
+	for (size_t i = 0; i < ARRAY_LEN(rows); i++)
+		if (offloads & rows[i].offload)
+			features |= rows[i].features;
+	return features;
+}
+
+static void set_features(struct net *n)
+{
+	struct device *d = &n->device;
+
+	d->nqueues = 2 * n->backend->pairs + 1;
+	d->features |= offload_features(n->backend->offloads);
+	if (n->mac.is_set)
+		d->features |= VIRTIO_BIT(VIRTIO_NET_F_MAC);
+	if (n->mtu > 0)
+		d->features |= VIRTIO_BIT(VIRTIO_NET_F_MTU);
+	if (n->backend->pairs > 1)
+		d->features |= VIRTIO_BIT(VIRTIO_NET_F_MQ);
+}
+
+static int open_pairs(struct net *n, struct err *e)
+{
+	int r = 0;
+
+	for (unsigned i = 0; i < n->backend->pairs && r == 0; i++) {
+		struct net_pair *p = &n->pairs[i];
+
+		p->net = n;
+		p->index = i;
+		p->watch = (struct watch){.fd = n->backend->fd[i], .ready = pair_ready};
+		r = net_rx_init(&p->rx, e);
+	}
+	return r;
+}
+
+static int net_open(struct device *d, struct err *e)
+{
+	struct net *n = net_of(d);
+	int r;
+
+	n->again = (struct watch){.fd = -1, .ready = again_ready};
+	r = check_options(n, e);
+	if (r == 0)
+		r = open_tap(n, e);
+	if (r == 0)
+		r = open_pairs(n, e);
+	if (r < 0)
+		return r;
+	set_features(n);
+	net_driver_state_reset(n);
+	n->again.fd = fd_eventfd();
+	if (n->again.fd < 0)
+		return err_set(e, -n->again.fd, "cannot make an eventfd");
+	r = loop_add(d->loop, &n->again, EPOLLIN);
+	return r < 0 ? err_set(e, -r, "cannot watch an eventfd") : 0;
+}
+
+static void net_close(struct device *d)
+{
+	struct net *n = net_of(d);
+
+	for (unsigned i = 0; i < NET_PAIRS_MAX; i++)
+		net_rx_fini(&n->pairs[i].rx);
+	if (n->again.fd >= 0)
+		loop_remove(d->loop, &n->again);
+	fd_close(&n->again.fd);
+	if (n->backend)
+		n->backend->ops->close(n->backend);
+}
+
+/* ---- what the guest and the operator see ---- */
+
+static void net_config(struct device *d, void *out)
+{
+	const struct net *n = net_of(d);
+	struct virtio_net_config c = {
+		.status = n->link_down ? 0 : VIRTIO_NET_S_LINK_UP,
+		.max_virtqueue_pairs = (uint16_t)n->backend->pairs,
+		.mtu = (uint16_t)n->mtu,
+	};
+
+	memcpy(c.mac, n->driver.mac, sizeof(c.mac));
+	memcpy(out, &c, d->type->config_size);
+}
+
+struct link_arguments {
+	int state;
+};
+
+static const char *const link_words[] = {"down", "up", NULL};
+
+static const struct opt link_opts[] = {
+	OPT_CHOICE_FIRST(struct link_arguments, state, link_words, "Whether the cable is plugged in"),
+	OPT_END,
+};
+
+static int set_link(struct device *d, void *arguments, struct json *reply, struct err *e)
+{
+	const struct link_arguments *a = arguments;
+	struct net *n = net_of(d);
+
+	(void)e;
+	(void)reply;
+	if (n->link_down == !a->state)
+		return 0;
+	n->link_down = !a->state;
+	device_config_changed(d);
+	for (unsigned i = 0; i < n->backend->pairs && d->started; i++)
+		net_rx_serve(&n->pairs[i]);
+	return 0;
+}
+
+static const struct device_command net_commands[] = {
+	{"link", link_opts, set_link, "Plug the cable in, or pull it"},
+	{.name = NULL},
+};
+
+static void net_status(struct device *d, struct json *reply)
+{
+	const struct net *n = net_of(d);
+	const struct net_counters *c = &n->counters;
+
+	json_text(reply, "link", n->link_down ? "down" : "up");
+	json_number(reply, "pairs", n->driver.pairs);
+	json_number(reply, "rx_frames", c->rx_frames);
+	json_number(reply, "rx_bytes", c->rx_bytes);
+	json_number(reply, "rx_dropped", c->rx_dropped);
+	json_number(reply, "rx_filtered", c->rx_filtered);
+	json_number(reply, "tx_frames", c->tx_frames);
+	json_number(reply, "tx_bytes", c->tx_bytes);
+	json_number(reply, "tx_malformed", c->tx_malformed);
+	json_number(reply, "tx_refused", c->tx_refused);
+	json_number(reply, "tx_dropped", c->tx_dropped);
+}
+
+const struct device_type net_type = {
+	.name = "net",
+	.summary = "Network card",
+	.virtio_id = VIRTIO_ID_NET,
+	.nqueues = 2 * NET_PAIRS_MAX + 1,
+	.queue_size = 256,
+	.features = VIRTIO_BIT(VIRTIO_NET_F_STATUS) | VIRTIO_BIT(VIRTIO_NET_F_MRG_RXBUF) |
+		    VIRTIO_BIT(VIRTIO_NET_F_CTRL_VQ) | VIRTIO_BIT(VIRTIO_NET_F_CTRL_RX) |
+		    VIRTIO_BIT(VIRTIO_NET_F_CTRL_RX_EXTRA) | VIRTIO_BIT(VIRTIO_NET_F_CTRL_VLAN) |
+		    VIRTIO_BIT(VIRTIO_NET_F_CTRL_MAC_ADDR),
+	.size = sizeof(struct net),
+	.config_size = offsetof(struct virtio_net_config, speed),
+	.fds = NET_PAIRS_MAX + 1,
+	.opts = net_opts,
+	.calls = net_calls,
+	.defaults = net_defaults,
+	.open = net_open,
+	.kick = net_kick,
+	.start = net_start,
+	.stop = net_stop,
+	.close = net_close,
+	.config = net_config,
+	.commands = net_commands,
+	.status = net_status,
+};

@@ -1,0 +1,198 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * net.h - network card; for net*.c only
+ *
+ *	net.c		options, life, configuration space, commands
+ *	net_rx.c	frames from the back end into the guest's buffers
+ *	net_tx.c	frames from the guest to the back end
+ *	net_ctrl.c	control queue: filters, pairs of queues, offloads
+ *	net_header.c	the header in front of every frame
+ */
+#pragma once
+
+#include "backend/net_backend.h"
+#include "backend/tap.h"
+#include "base/log.h"
+#include "devices/device.h"
+#include "devices/net_header.h"
+
+#include <assert.h>
+
+enum {
+	NET_MAC_BYTES = 6,
+	NET_MACS_MAX = 64, /* that the driver may list; more mean all */
+	NET_VLANS = 4096,
+
+	/* Buffers in hand for one frame: 64 KiB in pieces of 1 KiB. */
+	NET_HELD_MAX = 64,
+
+	/* What of a frame to the guest goes through us: Ethernet header and tag. */
+	NET_PEEK_BYTES = 18,
+
+	/* What of a frame from the guest is copied for who has to look at it. */
+	NET_HEAD_MAX = 256,
+};
+
+static_assert(sizeof(struct net_header) == NET_HEADER_BYTES, "as back ends have it");
+
+/* ---- frames from the guest ---- */
+
+/* One frame.  The guest can change what it gave us, but not what is here. */
+struct net_frame {
+	struct net_header header; /* checked */
+	uint32_t length;	  /* bytes of the frame, without the header */
+	uint32_t head_bytes;	  /* the first so many, sent from here: min(length, n->head_bytes) */
+	uint8_t head[NET_HEAD_MAX];
+};
+
+enum net_verdict {
+	NET_PASS,
+	NET_REFUSE, /* count and forget it */
+	NET_WAIT,   /* offer it again after net_tx_resume() */
+};
+
+struct net_tx {
+	bool is_held;	 /* chain and frame are waiting to be sent */
+	bool is_blocked; /* until the back end's descriptor is writable */
+	struct net_frame frame;
+	struct chain chain;
+};
+
+/* ---- frames to the guest ---- */
+
+struct net_rx {
+	bool is_starved; /* no buffers: until the driver kicks */
+	bool is_pending; /* a frame was received that needs more buffers than there are */
+	unsigned first, nheld; /* of chains, a ring */
+	size_t held_bytes;     /* room in all of them */
+	size_t wanted;         /* room that is usual for a frame */
+
+	/* Of the frame that was received last. */
+	size_t total;  /* bytes with header */
+	size_t direct; /* of these, behind the peek, already in the chains */
+	struct net_header header;
+	uint8_t peek[NET_PEEK_BYTES];
+	uint8_t *rest; /* what found no room; NET_HEADER_BYTES + NET_FRAME_MAX */
+
+	struct chain *chains; /* NET_HELD_MAX */
+};
+
+struct net_pair {
+	struct net *net;
+	unsigned index;
+	struct watch watch;
+	uint32_t events; /* watched for; 0: not on the loop */
+	bool is_dead;    /* its descriptor has failed */
+	struct net_rx rx;
+	struct net_tx tx;
+};
+
+/* What the driver asked for by the control queue. */
+struct net_driver_state {
+	uint16_t pairs;
+	uint64_t offloads; /* VIRTIO_BIT(VIRTIO_NET_F_GUEST_...) */
+	bool promiscuous, all_multicast, all_unicast, no_multicast, no_unicast, no_broadcast;
+	bool has_mac;
+	uint8_t mac[NET_MAC_BYTES];
+	bool too_many_unicast, too_many_multicast;
+	uint16_t nmacs;
+	uint8_t macs[NET_MACS_MAX][NET_MAC_BYTES];
+	uint64_t vlans[NET_VLANS / 64];
+};
+
+struct net_counters {
+	uint64_t rx_frames, rx_bytes;
+	uint64_t rx_dropped;  /* too long for the guest's buffers, or link down */
+	uint64_t rx_filtered; /* the driver does not want them */
+	uint64_t tx_frames, tx_bytes;
+	uint64_t tx_malformed; /* headers or sizes that cannot be */
+	uint64_t tx_refused;   /* by net_frame_judge() */
+	uint64_t tx_dropped;   /* the back end would not have them, or link down */
+};
+
+struct net {
+	struct device device;
+
+	/* Options. */
+	char *tap, *host_ip, *netmask;
+	uint32_t tap_fd, queues, mtu;
+	struct opt_mac mac;
+
+	struct net_backend *backend; /* one of: */
+	struct tap tap_backend;
+
+	struct net_pair pairs[NET_PAIRS_MAX];
+	struct net_driver_state driver;
+	struct chain ctrl_chain;
+	struct net_counters counters;
+	uint32_t head_bytes; /* what net_frame_judge() needs to see, at most NET_HEAD_MAX */
+	uint32_t again_rx, again_tx; /* bit i: pair i has more to do than one turn allows */
+	struct watch again;
+	bool link_down;
+	struct log_limit complaints;
+};
+
+static inline struct net *net_of(struct device *d)
+{
+	return container_of(d, struct net, device);
+}
+
+/* 5.1.2: receive and transmit queues take turns. */
+static inline struct vq *net_rx_queue(struct net_pair *p)
+{
+	return &p->net->device.queues[2 * p->index];
+}
+
+static inline struct vq *net_tx_queue(struct net_pair *p)
+{
+	return &p->net->device.queues[2 * p->index + 1];
+}
+
+static inline bool net_has(const struct net *n, unsigned feature)
+{
+	return n->device.acked >> feature & 1;
+}
+
+/* ---- net.c ---- */
+
+/* Waits for what the pair needs. */
+void net_pair_watch(struct net_pair *p);
+
+/* Goes on with the pair's queue after others had their turn; bits of again_rx or again_tx. */
+void net_again(struct net *n, uint32_t *bits, unsigned pair);
+
+/* ---- net_rx.c ---- */
+
+int net_rx_init(struct net_rx *rx, struct err *e) MUST_CHECK;
+void net_rx_fini(struct net_rx *rx);
+void net_rx_serve(struct net_pair *p);
+void net_rx_stop(struct net_pair *p);
+
+/* ---- net_tx.c ---- */
+
+/*
+ * Every frame of the guest passes here, once its header was found sound, before it is sent.  Looks
+ * at f->head only, of which n->head_bytes say how much it needs.
+ */
+enum net_verdict net_frame_judge(struct net *n, unsigned pair, const struct net_frame *f);
+
+void net_tx_serve(struct net_pair *p);
+void net_tx_stop(struct net_pair *p);
+
+/* What was told to wait is offered again. */
+void net_tx_resume(struct net *n);
+
+/* ---- net_ctrl.c ---- */
+
+/* Back to what holds before the first command. */
+void net_driver_state_reset(struct net *n);
+
+/* Has the back end do what the driver asked for. */
+void net_driver_state_apply(struct net *n);
+
+/* Which queue it is depends on whether the driver knows several pairs (5.1.2). */
+bool net_is_ctrl(const struct net *n, unsigned queue);
+void net_ctrl_serve(struct net *n);
+
+/* Whether the driver wants a frame that begins so; bytes: how much of it there is. */
+bool net_filter_passes(const struct net *n, const uint8_t *frame, size_t bytes);
