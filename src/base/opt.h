@@ -87,9 +87,10 @@ struct opt {
 enum { OPT_NO_MALLOC_MAX = 1024 };
 
 /*
- * Reads key=value,... into target.  On error target may be half set (opt_fini() cleans it) and the
- * message names the key, the value and what is accepted.  A key given twice is an error, but for
- * rows that take many.
+ * Reads key=value,... into target.  Memory is allocated for text fields, and for a text of more
+ * than OPT_NO_MALLOC_MAX bytes; else not.  On error target may be half set (opt_fini() cleans it)
+ * and the message names the key, the value and what is accepted.  A key given twice is an error,
+ * but for rows that take many.
  */
 int opt_parse(const struct opt *table, void *target, const char *text, struct err *e) MUST_CHECK;
 
