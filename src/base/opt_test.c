@@ -180,9 +180,11 @@ static void unknown_and_repeated_keys_are_refused(void **state)
 {
 	(void)state;
 	refused("a,b",
-		"unknown key \"b\"; known: path, id, allow, ro, sync, queues, cache, format, mac, fd");
+		"unknown key \"b\"; known: path, id, allow, ro, sync, queues, cache, format, "
+		"mac, fd");
 	refused("x=1",
-		"unknown key \"x\"; known: path, id, allow, ro, sync, queues, cache, format, mac, fd");
+		"unknown key \"x\"; known: path, id, allow, ro, sync, queues, cache, format, "
+		"mac, fd");
 	refused("ro,ro", "ro is given twice");
 	refused("a,path=b", "path is given twice");
 	refused("ro,", "an empty word between commas");
