@@ -10,11 +10,14 @@
 
 #include "base/fd.h"
 #include "base/num.h"
+#include "mem/memfd.h"
 
 #include <errno.h>
+#include <linux/magic.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/sendfile.h>
+#include <sys/vfs.h>
 #include <unistd.h>
 
 enum { PAGE_BYTES = 4096 };
@@ -271,6 +274,51 @@ int gmem_load(const struct gmem *m, gpa a, size_t n, int fd, uint64_t offset)
 		n -= part;
 	}
 	return 0;
+}
+
+int gmem_discard(const struct gmem *m, gpa a, uint64_t n)
+{
+	if (!gmem_covers(m, a, n))
+		return -EFAULT;
+	while (n > 0) {
+		const struct gmem_region *r = region_find(m, a);
+		const uint64_t at = a - r->base, part = min_u64(n, r->size - at);
+		int error = 0;
+
+		if (r->fd >= 0)
+			error = memfd_punch(r->fd, r->offset + at, part);
+		else
+			memset((char *)r->host + at, 0, part);
+		if (error < 0)
+			return error;
+		a += part;
+		n -= part;
+	}
+	return 0;
+}
+
+uint64_t gmem_page_bytes(const struct gmem_region *r)
+{
+	struct statfs st;
+
+	/* What stat() says is of no use: for memory that may be huge it is as large. */
+	if (r->fd < 0 || fstatfs(r->fd, &st) < 0 || st.f_type != HUGETLBFS_MAGIC)
+		return PAGE_BYTES;
+	return (uint64_t)st.f_bsize;
+}
+
+bool gmem_iov_address(const struct gmem *m, const struct iovec *v, gpa *ret)
+{
+	for (unsigned i = 0; i < m->nregions; i++) {
+		const struct gmem_region *r = &m->regions[i];
+		const uint64_t at = (uint64_t)((uintptr_t)v->iov_base - (uintptr_t)r->host);
+
+		if (!is_inside(at, v->iov_len, r->size))
+			continue;
+		*ret = r->base + at;
+		return true;
+	}
+	return false;
 }
 
 uint64_t gmem_size(const struct gmem *m)

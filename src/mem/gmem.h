@@ -69,6 +69,20 @@ void GUEST *gmem_ptr(const struct gmem *m, gpa a, size_t n, size_t align) MUST_C
  */
 int gmem_load(const struct gmem *m, gpa a, size_t n, int fd, uint64_t offset) MUST_CHECK;
 
+/*
+ * Gives [a, a + n) back to the host, for every process that maps it; it reads as zero from now on.
+ * Both are multiples of the pages that lie behind it, see gmem_page_bytes().  0; -EFAULT, and
+ * nothing done, unless all of it is memory; else errno, and a part may have been done.
+ */
+int gmem_discard(const struct gmem *m, gpa a, uint64_t n) MUST_CHECK;
+
+/* Bytes of one page of what lies behind a region: more than 4096 where the host set huge pages
+ * aside. */
+uint64_t gmem_page_bytes(const struct gmem_region *r);
+
+/* The guest address of a range that gmem_iov() made, or a part of it; false if it is none. */
+bool gmem_iov_address(const struct gmem *m, const struct iovec *v, gpa *ret) MUST_CHECK;
+
 /* Whether [a, a + n) is memory. */
 bool gmem_covers(const struct gmem *m, gpa a, uint64_t n) MUST_CHECK;
 
