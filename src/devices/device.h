@@ -88,6 +88,12 @@ struct device_type {
 	 */
 	void (*stop)(struct device *d);
 
+	/*
+	 * The driver has reset the device, which is stopped, or another front end begins: what
+	 * drivers wrote to the configuration space is forgotten. Optional.
+	 */
+	void (*reset)(struct device *d);
+
 	/* Optional. */
 	void (*close)(struct device *d);
 

@@ -338,6 +338,8 @@ static int reset_device(struct session *s, struct vu_msg *m UNUSED)
 	rings_fini(s);
 	log_clear(s);
 	s->status = 0;
+	if (s->d->type->reset)
+		s->d->type->reset(s->d);
 	return 0;
 }
 
@@ -447,6 +449,8 @@ int session_start_take(struct session *s, struct device *d, struct loop *l, int 
 	d->session = s;
 	d->loop = l;
 	rings_init(s);
+	if (d->type->reset)
+		d->type->reset(d);
 	return 0;
 }
 
