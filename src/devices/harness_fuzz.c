@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* harness_fuzz.c - a device under a script: messages of the front end, chains, damage */
+/* harness_fuzz.c - a device under a script: messages of the front end, chains, damage, commands */
 #include "devices/harness_fuzz.h"
 
 #include "base/fd.h"
@@ -7,6 +7,7 @@
 #include "devices/session.h"
 #include "virtio/driver_test.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -47,7 +48,7 @@ static struct {
 static void open_once(const struct device_type *type, const char *options)
 {
 	const char *list[] = {options, NULL};
-	struct driver_options o = {.nqueues = type->nqueues < 4 ? type->nqueues : 4,
+	struct driver_options o = {.nqueues = type->nqueues < 5 ? type->nqueues : 5,
 				   .queue_size = QUEUE_SIZE,
 				   .memory = 0x80000};
 	struct err e = {0};
@@ -291,6 +292,30 @@ static void damage(struct driver_queue *q)
 		driver_publish(q, value);
 }
 
+/* A line of the control socket: a name of the table, and anything behind it. */
+static void send_command(void)
+{
+	static char text[DEVICE_PACKET_MAX];
+	const struct device_command *c = f.device->type->commands;
+	char line[64] = "status";
+	unsigned n = 0, bytes = take() % 24;
+	size_t at;
+	struct json reply;
+
+	while (c && c[n].name)
+		n++;
+	if (n > 0)
+		snprintf(line, sizeof(line), "%s", c[take() % n].name);
+	if (n > 0 && take() & 1 && c[0].opts[0].name)
+		snprintf(line + strlen(line), 32, " %s=", c[0].opts[0].name);
+	at = strlen(line);
+	for (unsigned i = 0; i < bytes && at < sizeof(line) - 1; i++)
+		line[at++] = (char)take();
+	line[at] = '\0';
+	json_init(&reply, text, sizeof(text));
+	device_command_execute(f.device, line, &reply);
+}
+
 static void step(void)
 {
 	uint8_t op = take();
@@ -327,6 +352,9 @@ static void step(void)
 		driver_kick_always(q);
 		if (loop_once(&f.loop, 0) < 0)
 			abort();
+		break;
+	case 15:
+		send_command();
 		break;
 	default:
 		add_chain(q);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * harness_fuzz.h - a device under a script: messages of the front end, chains, damage
+ * harness_fuzz.h - a device under a script: messages of the front end, chains, damage, commands
  *
  * A fuzz target of a device is one call of it:
  *
