@@ -47,8 +47,9 @@ def test_serial_output_by_interrupts(bare):
 
 
 @pytest.mark.parametrize('options, functions', [
-    ([], 2),  # the host bridge and the random number device
-    (['--no-rng'], 1),
+    ([], 3),  # the host bridge, the random number device and the balloon
+    (['--no-balloon'], 2),
+    (['--no-rng', '--no-balloon'], 1),
 ])
 def test_pci_configuration_by_both_mechanisms(bare, options, functions):
     done = bare('pci', *options, params=f'functions={functions}')

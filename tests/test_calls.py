@@ -23,13 +23,15 @@ NOT_MADE = {
         'restart_syscall': 'a wait that was stopped and continued',
         'getpid': ABORT, 'gettid': ABORT, 'rt_sigprocmask': ABORT, 'tgkill': ABORT,
     },
+    'balloon': {'writev': ABORT},
     'block': {'writev': ABORT},
     'console': {},  # makes writev itself
     'rng': {'writev': ABORT},
 }
 # The architecture and the C library decide which one is made.
 PAIRS = [{'epoll_pwait', 'epoll_wait'}, {'fstat', 'newfstatat'}, {'poll', 'ppoll'}]
-TESTS = {'block': ['block'], 'console': ['console', 'smoke'], 'rng': ['smoke']}
+TESTS = {'balloon': ['balloon'], 'block': ['block'], 'console': ['console', 'smoke'],
+         'rng': ['smoke']}
 PATIENCE_S = 60
 
 pytestmark = pytest.mark.skipif(not shutil.which('strace'), reason='strace is not installed')
@@ -122,6 +124,7 @@ def fixture_made(tmp_path_factory):
     folder = tmp_path_factory.mktemp('calls')
     (folder / 'disk').write_bytes(bytes(1 << 20))
     calls = {
+        'balloon': front_end_comes_and_goes(folder, 'balloon'),
         'block': front_end_comes_and_goes(folder, 'block', 'disk'),
         'console': front_end_comes_and_goes(folder, 'console', 'type=pty'),
         'rng': front_end_comes_and_goes(folder, 'rng'),

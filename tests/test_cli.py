@@ -71,7 +71,7 @@ def appears(path):
 @pytest.fixture(name='vm')
 def fixture_vm(kernel, tmp_path):
     """A halted guest with a control socket at tmp_path/vm.sock."""
-    vm = Vm('-s', tmp_path / 'vm.sock', '--serial', 'sink', '--no-rng', kernel)
+    vm = Vm('-s', tmp_path / 'vm.sock', '--serial', 'sink', '--no-rng', '--no-balloon', kernel)
     try:
         appears(tmp_path / 'vm.sock')
         yield vm
@@ -127,7 +127,8 @@ def test_option_of_other_builds_is_refused_by_name(crosvm, kernel, option):
 
 
 def test_missing_kvm_says_how_to_get_it(crosvm, kernel, tmp_path):
-    done = crosvm('run', '--kvm-device', tmp_path / 'kvm', '--no-rng', '--serial', 'sink', kernel)
+    done = crosvm('run', '--kvm-device', tmp_path / 'kvm', '--no-rng', '--no-balloon', '--serial',
+                  'sink', kernel)
     assert done.returncode == HOST
     assert 'modprobe' in done.stderr
 
@@ -135,7 +136,7 @@ def test_missing_kvm_says_how_to_get_it(crosvm, kernel, tmp_path):
 @needs_kvm
 def test_file_that_is_no_kernel_is_refused(crosvm, tmp_path):
     (tmp_path / 'text').write_text('hello\n' * 1000)
-    done = crosvm('run', '--no-rng', '--serial', 'sink', tmp_path / 'text')
+    done = crosvm('run', '--no-rng', '--no-balloon', '--serial', 'sink', tmp_path / 'text')
     assert done.returncode == BUILD
     assert f'{tmp_path}/text' in done.stderr
 
@@ -145,7 +146,7 @@ def test_guest_value_becomes_the_exit_code(crosvm, tmp_path):
     for value, code in ((0, 64), (5, 69), (200, 127)):
         path = tmp_path / 'exit.elf'
         path.write_bytes(bare.elf(bare.out(0xf4, value) + bare.HALT))
-        done = crosvm('run', '--debug-exit', '--no-rng', '--serial', 'sink', path)
+        done = crosvm('run', '--debug-exit', '--no-rng', '--no-balloon', '--serial', 'sink', path)
         assert done.returncode == code, done.stderr
 
 
@@ -154,7 +155,8 @@ def test_serial_output_reaches_the_file(crosvm, tmp_path):
     path = tmp_path / 'hi.elf'
     path.write_bytes(bare.elf(bare.out(0x3f8, ord('h')) + bare.out(0x3f8, ord('i')) +
                               bare.out(0xf4, 0) + bare.HALT))
-    crosvm('run', '--debug-exit', '--no-rng', '--serial', f'file,path={tmp_path}/log', path)
+    crosvm('run', '--debug-exit', '--no-rng', '--no-balloon', '--serial',
+           f'file,path={tmp_path}/log', path)
     assert (tmp_path / 'log').read_text() == 'hi'
 
 
@@ -207,7 +209,7 @@ def test_socket_that_was_left_behind_is_replaced(crosvm, kernel, tmp_path):
     gone = crosvm('stop', sock)
     assert gone.returncode == 1
     assert 'no VM listens there any more' in gone.stderr
-    second = Vm('-s', sock, '--serial', 'sink', '--no-rng', kernel)
+    second = Vm('-s', sock, '--serial', 'sink', '--no-rng', '--no-balloon', kernel)
     try:
         appears(sock)
         assert crosvm('stop', sock).returncode == 0
@@ -219,7 +221,7 @@ def test_socket_that_was_left_behind_is_replaced(crosvm, kernel, tmp_path):
 @needs_kvm
 def test_socket_of_a_running_vm_is_refused(crosvm, vm, kernel, tmp_path):
     sock = tmp_path / 'vm.sock'
-    second = crosvm('run', '-s', sock, '--serial', 'sink', '--no-rng', kernel)
+    second = crosvm('run', '-s', sock, '--serial', 'sink', '--no-rng', '--no-balloon', kernel)
     assert second.returncode == BUILD
     assert 'a running VM listens there' in second.stderr
     assert vm.process.poll() is None
@@ -230,7 +232,7 @@ def test_socket_of_a_running_vm_is_refused(crosvm, vm, kernel, tmp_path):
 def test_directory_gets_a_socket_named_by_process(crosvm, kernel, tmp_path):
     place = tmp_path / 'run'
     place.mkdir()
-    vm = Vm('-s', place, '--serial', 'sink', '--no-rng', kernel)
+    vm = Vm('-s', place, '--serial', 'sink', '--no-rng', '--no-balloon', kernel)
     try:
         sock = place / f'crosvm-{vm.process.pid}.sock'
         appears(sock)
@@ -394,7 +396,7 @@ def test_policy_of_nothing_is_refused(crosvm):
 def test_guest_that_is_not_heard_of_is_reported_once(tmp_path):
     path = tmp_path / 'spin.elf'
     path.write_bytes(bare.elf(b'\xeb\xfe'))
-    vm = Vm('-s', tmp_path / 'vm.sock', '--serial', 'sink', '--no-rng', path)
+    vm = Vm('-s', tmp_path / 'vm.sock', '--serial', 'sink', '--no-rng', '--no-balloon', path)
     try:
         line = vm.process.stderr.readline()
         assert 'crosvm check tells' in line

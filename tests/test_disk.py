@@ -130,7 +130,8 @@ def test_sixty_four_devices(place, transport):
     out, result = drive(place, script='ls /sys/block | grep -c vd | sed s/^/DISKS-/\n'
                         'ls /sys/bus/virtio/devices | wc -l | sed s/^/DEVICES-/\n'
                         'cmp /dev/vdbk /dev/zero 2>&1 | grep -q EOF && echo LAST-READS\n',
-                        options=['--transport', transport] + ['-d', '@scratch'] * 61)
+                        options=['--no-balloon', '--transport', transport] +
+                        ['-d', '@scratch'] * 61)
 
     assert 'DISKS-63' in out and 'DEVICES-64' in out, out
     assert 'LAST-READS' in out, out

@@ -10,7 +10,7 @@ import bare
 import bare_guest
 from guests import place as places
 
-DEVICES = ('block0', 'rng0', 'console0')
+DEVICES = ('block0', 'rng0', 'console0', 'balloon0')
 PROCESSES = (*DEVICES, 'main')
 USERS = {'root': 0, 'user': 1000}
 NOBODY = 65534
@@ -25,6 +25,7 @@ OWN_FDS = {
     'block0': {'disk': 2, 'anon_inode:[io_uring]': 1, 'anon_inode:[eventfd]': 2},
     'rng0': {'anon_inode:[timerfd]': 1},
     'console0': {'anon_inode:[eventfd]': 1},
+    'balloon0': {'anon_inode:[timerfd]': 1},
 }
 MAIN_FDS = {'/dev/null', 'pipe', 'socket', 'kvm', 'folder', 'sock', '/memfd:guest-low (deleted)',
             *(f'anon_inode:[{kind}]'
@@ -160,9 +161,9 @@ def test_limits(seen, name):
 
     assert limits['Max core file size'] == '0'
     assert int(limits['Max open files']) <= (8192 if name == 'main' else 256)
-    if name in ('rng0', 'console0'):  # the others have threads of the kernel
+    if name in ('rng0', 'console0', 'balloon0'):  # the others have threads of the kernel
         assert limits['Max processes'] == '0'
-    if name == 'rng0':  # the others write files
+    if name in ('rng0', 'balloon0'):  # the others write files
         assert int(limits['Max file size']) <= LOG_MAX
 
 

@@ -13,7 +13,8 @@ from guests import place as places
 pytestmark = pytest.mark.skipif(not bare_guest.has_kvm(),
                                 reason='watches processes while a guest runs: needs /dev/kvm here')
 
-OPTIONS = {'block': ['--rwdisk', 'disk'], 'console': ['--console', 'type=pty'], 'rng': []}
+OPTIONS = {'balloon': [], 'block': ['--rwdisk', 'disk'], 'console': ['--console', 'type=pty'],
+           'rng': []}
 NOT_BUILT, DIED_TOO_OFTEN = 4, 36
 ANSWER_LIMIT_S = 10  # of a device that lives and is silent
 

@@ -18,7 +18,6 @@
 
 #include <assert.h>
 #include <errno.h>
-#include <linux/virtio_ids.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -41,6 +40,7 @@ static int config_init(struct config *c)
 		.transport = CONFIG_TRANSPORT_PCI,
 		.log_level = LOG_LEVEL_INFO,
 		.default_rng = true,
+		.default_balloon = true,
 		.params = calloc(1, 1),
 		.kvm_device = strdup("/dev/kvm"),
 	};
@@ -223,10 +223,20 @@ static int add_socket(struct config *c, struct err *e)
 	return c->socket ? 0 : err_set(e, ENOMEM, "cannot keep the name");
 }
 
+/* Unless it is not wanted, not built in or there already. */
+static int add_default(struct config *c, bool is_wanted, const char *name, struct err *e)
+{
+	const struct device_type *type = device_type_find(name);
+
+	if (!is_wanted || !type || has_device(c, type->virtio_id))
+		return 0;
+	return config_device_add(c, type, "", e) < 0 ? err_in(e, "--%s", name) : 0;
+}
+
 /* What the user did not ask for but gets. */
 static int add_defaults(struct config *c, struct err *e)
 {
-	const struct device_type *rng = device_type_find("rng");
+	int r;
 
 	if (c->nserial == 0) {
 		c->serial[c->nserial] = serial_config_default;
@@ -236,9 +246,8 @@ static int add_defaults(struct config *c, struct err *e)
 	}
 	if (config_has_stdio_device(c) && config_has_stdio_serial(c))
 		return err_say(e, EINVAL, "stdio: both a serial port and another device use it");
-	if (!c->default_rng || !rng || has_device(c, VIRTIO_ID_RNG))
-		return 0;
-	return config_device_add(c, rng, "", e) < 0 ? err_in(e, "--rng") : 0;
+	r = add_default(c, c->default_rng, "rng", e);
+	return r < 0 ? r : add_default(c, c->default_balloon, "balloon", e);
 }
 
 static bool has_kernel(const struct config_items *items)

@@ -64,7 +64,9 @@ struct config {
 
 	struct config_device devices[CONFIG_DEVICES_MAX];
 	unsigned ndevices;
-	bool default_rng; /* while parsing: an rng is added unless there is one */
+
+	/* While parsing: one is added unless there is one. */
+	bool default_rng, default_balloon;
 
 	char *dump; /* all that was said, as a configuration file; NULL unless asked for */
 };

@@ -102,6 +102,14 @@ static int clear_rng(struct config *c, const char *value, struct err *e)
 	return 0;
 }
 
+static int clear_balloon(struct config *c, const char *value, struct err *e)
+{
+	(void)value;
+	(void)e;
+	c->default_balloon = false;
+	return 0;
+}
+
 static int add_root(struct config *c, const char *value, struct err *e)
 {
 	return config_disk_add(c, value, false, true, e);
@@ -171,6 +179,7 @@ const struct config_option config_options[] = {
 		  config_vhost_user_add),
 	 .is_repeatable = true, .keys = config_vhost_user_opts},
 	{ROW_CALL(0, "no-rng", NULL, "Leave out the random number device", clear_rng)},
+	{ROW_CALL(0, "no-balloon", NULL, "Leave out the memory balloon", clear_balloon)},
 	{ROW_FIELD(0, "transport", "pci|mmio", "How the guest finds its virtio devices",
 		   OPT_CHOICE(struct config, transport, transports, NULL)),
 	 .default_text = "pci"},
@@ -220,7 +229,6 @@ const struct arg config_refused[] = {
 	{"wayland-group", 0, "NAME", NULL, "Wayland is not built in"},
 	{"wayland-dmabuf", 0, NULL, NULL, "Wayland is not built in"},
 	{"gpu", 0, NULL, NULL, "graphics are not built in"},
-	{"balloon", 0, NULL, NULL, "the memory balloon is not built in"},
 	{"fs", 0, "...", NULL, "not built in: use virtiofsd and --vhost-user fs,socket=PATH"},
 	{"plugin", 0, "PATH", NULL, "plugins are not built in"},
 	{"plugin-root", 0, "DIR", NULL, "plugins are not built in"},

@@ -64,9 +64,12 @@ static const struct device_type console_type = {.name = "console",
 						.defaults = fake_defaults};
 static const struct device_type rng_type = {
 	.name = "rng", .summary = "Random numbers", .virtio_id = 4, .size = sizeof(struct fake)};
+static const struct device_type balloon_type = {
+	.name = "balloon", .summary = "Memory", .virtio_id = 5, .size = sizeof(struct fake)};
 
 /* In place of the program's own tables. */
-const struct device_type *const device_types[] = {&block_type, &console_type, &rng_type, NULL};
+const struct device_type *const device_types[] = {&balloon_type, &block_type, &console_type,
+						  &rng_type, NULL};
 
 const struct device_type *device_type_find(const char *name)
 {
@@ -178,9 +181,10 @@ static void kernel_alone_gets_the_defaults(void **state)
 	assert_int_equal(config.log_level, LOG_LEVEL_INFO);
 	assert_int_equal(config.nserial, 1);
 	assert_int_equal(config.serial[0].com, 1);
-	assert_int_equal(config.ndevices, 1);
+	assert_int_equal(config.ndevices, 2);
 	assert_string_equal(config.devices[0].name, "rng");
 	assert_ptr_equal(config.devices[0].type, &rng_type);
+	assert_ptr_equal(config.devices[1].type, &balloon_type);
 }
 
 static void kernel_may_stand_anywhere(void **state)
@@ -298,7 +302,7 @@ static void disks_keep_their_order(void **state)
 	(void)state;
 	accepted("-d a.img --rwdisk b,c.img --block path=a.img,queues=4 kernel");
 
-	assert_int_equal(config.ndevices, 4);
+	assert_int_equal(config.ndevices, 5);
 	assert_string_equal(config.devices[0].options, "path=a.img,ro");
 	assert_string_equal(config.devices[1].options, "path=b,,c.img");
 	assert_string_equal(config.devices[2].options, "path=a.img,queues=4");
@@ -373,7 +377,7 @@ static void inherited_descriptor_must_be_given(void **state)
 
 static void too_many_devices_are_refused(void **state)
 {
-	char line[2048] = "kernel --no-rng";
+	char line[2048] = "kernel --no-rng --no-balloon";
 
 	(void)state;
 	for (int i = 0; i < CONFIG_DEVICES_MAX; i++)
@@ -384,14 +388,20 @@ static void too_many_devices_are_refused(void **state)
 	refused(line, "--disk: too many devices; 64 fit");
 }
 
-static void rng_can_be_left_out_or_placed(void **state)
+static void default_devices_can_be_left_out_or_placed(void **state)
 {
 	(void)state;
 	accepted("--no-rng kernel");
+	assert_int_equal(config.ndevices, 1);
+	assert_string_equal(config.devices[0].name, "balloon");
+	accepted("--no-rng --no-balloon kernel");
 	assert_int_equal(config.ndevices, 0);
 	accepted("--rng -d a.img kernel");
-	assert_int_equal(config.ndevices, 2);
+	assert_int_equal(config.ndevices, 3);
 	assert_string_equal(config.devices[0].name, "rng");
+	accepted("--balloon -d a.img kernel");
+	assert_int_equal(config.ndevices, 3);
+	assert_string_equal(config.devices[0].name, "balloon");
 }
 
 static void stdio_has_one_user(void **state)
@@ -569,7 +579,7 @@ static void a_file_says_what_the_command_line_can_say(void **state)
 	assert_string_equal(config.params, "console=ttyS0 quiet  x");
 	assert_true(config.pvpanic);
 	assert_false(config.debug_exit);
-	assert_int_equal(config.ndevices, 5);
+	assert_int_equal(config.ndevices, 6);
 	assert_string_equal(config.devices[0].options, "path=b,,c.img,ro");
 	assert_string_equal(config.devices[1].options, "path=a.img");
 	assert_string_equal(config.devices[2].options, "a.img,ro=true");
@@ -678,7 +688,7 @@ int main(void)
 		TEST(wrong_disks_are_refused),
 		TEST(inherited_descriptor_must_be_given),
 		TEST(too_many_devices_are_refused),
-		TEST(rng_can_be_left_out_or_placed),
+		TEST(default_devices_can_be_left_out_or_placed),
 		TEST(stdio_has_one_user),
 		TEST(devices_without_a_required_key_need_no_value),
 		TEST(serial_ports_are_checked_together),

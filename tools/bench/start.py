@@ -50,11 +50,14 @@ def main():
             with open(folder / name, 'wb') as file:
                 file.truncate(16 << 20)
             disks.append(folder / name)
-        one = ['--no-rng', '--block', f'path={disks[0]}']
-        four = ['--block', f'path={disks[0]}', '--block', f'path={disks[1]}', '--console', 'sink']
+        none = ['--no-rng', '--no-balloon']
+        one = [*none, '--block', f'path={disks[0]}']
+        four = ['--no-balloon', '--block', f'path={disks[0]}', '--block', f'path={disks[1]}',
+                '--console', 'sink']
         more = four + ['--block', f'path={disks[2]}', '--block', f'path={disks[3]}']
-        rows = {'no device': ['--no-rng'], '1: block': one,
-                '4: 2 block, console, rng': four, '6: 4 block, console, rng': more,
+        rows = {'no device': none, '1: block': one,
+                '4: 2 block, console, rng': four,
+                '5: and balloon': four[1:], '6: 4 block, console, rng': more,
                 '4, no sandbox': [*four, '--disable-sandbox']}
         print(f'{"devices":28} {"median ms":>10} {"min ms":>8} {"PSS KiB":>9}')
         for name, options in rows.items():
