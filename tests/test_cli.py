@@ -373,8 +373,9 @@ def test_printed_policy_takes_the_place_of_the_built_in_list(crosvm, kernel, tmp
     assert done.returncode == 0
     assert 'read: 1' in done.stdout or 'readv: 1' in done.stdout
     (tmp_path / 'rng_device.policy').write_text(done.stdout)
+    options = ['--serial', 'sink', '--no-balloon']
     sock = tmp_path / 'vm.sock'
-    vm = Vm('-s', sock, '--serial', 'sink', '--seccomp-policy-dir', tmp_path, kernel)
+    vm = Vm('-s', sock, *options, '--seccomp-policy-dir', tmp_path, kernel)
     try:
         appears(sock)
         device = json.loads(crosvm('status', '--json', sock).stdout)['devices'][0]
