@@ -94,6 +94,14 @@ struct device_type {
 	 */
 	void (*reset)(struct device *d);
 
+	/*
+	 * Bit i: queue i is served by the kernel (vhost), for the features in d->acked.  Its kick
+	 * descriptor is not ours to read: kick() is called once, when it has become live, and hands
+	 * it to the kernel; stop() takes it back and says with vq_base_set() how far it got.  See
+	 * kernel_rings.h.  Optional.
+	 */
+	uint32_t (*kernel_queues)(const struct device *d);
+
 	/* Optional. */
 	void (*close)(struct device *d);
 
@@ -125,8 +133,10 @@ struct device {
 	struct vq *queues;	  /* nqueues of them */
 	unsigned nqueues;
 	uint64_t features;	  /* offered */
+	uint64_t hidden;	  /* ring features that are not to be offered */
 	uint64_t acked;		  /* agreed with the driver; valid from start on */
 	bool started;
+	bool has_kernel_threads;  /* as kernel_threads of the type; set by open() */
 	struct session *session;  /* private to session.c */
 };
 
@@ -135,6 +145,9 @@ struct device {
  * object, {"ok":true,...} or {"ok":false,"error":"..."}; commands.c.
  */
 void device_command_execute(struct device *d, char *line, struct json *reply);
+
+/* Descriptors of a live queue, borrowed; *ret_err is -1 for none. */
+void device_ring_fds(const struct device *d, unsigned q, int *ret_kick, int *ret_err);
 
 /* Tells the driver that the configuration space changed; from the loop's thread. */
 void device_config_changed(struct device *d);

@@ -215,7 +215,7 @@ static int enter_jail(const struct arguments *a, struct device *d, struct err *e
 		.max_fds = SPAWN_FD_NET_NS + 1 + OWN_FDS + VU_FDS_MAX + GMEM_REGIONS_MAX +
 			   3 * d->nqueues + a->type->fds,
 		.writes_files = a->type->writes_files,
-		.kernel_threads = a->type->kernel_threads,
+		.kernel_threads = a->type->kernel_threads || d->has_kernel_threads,
 		.before_filter = device_prepare,
 		.context = d,
 	};

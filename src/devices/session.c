@@ -28,7 +28,9 @@ static const uint64_t protocol_features_offered =
 
 static uint64_t features_offered(const struct session *s)
 {
-	return s->d->features | VIRTIO_BIT(VIRTIO_F_VERSION_1) | VIRTIO_RING_FEATURES |
+	uint64_t rings = VIRTIO_RING_FEATURES & ~s->d->hidden;
+
+	return s->d->features | VIRTIO_BIT(VIRTIO_F_VERSION_1) | rings |
 	       VU_BIT(VU_F_PROTOCOL_FEATURES);
 }
 
@@ -239,10 +241,13 @@ static int set_vring_call(struct session *s, struct vu_msg *m)
 
 	if (!r)
 		return -EINVAL;
+	if (r->live && r->is_kernels)
+		rings_pause(s);
 	fd_close(&r->call_fd);
 	r->call_fd = fd_take(&fd);
 	if (r->live)
 		s->d->queues[r->index].call_fd = r->call_fd;
+	rings_resume(s);
 	return 0;
 }
 
@@ -466,6 +471,12 @@ void session_fini(struct session *s)
 	fd_close(&s->conn.sock);
 	fd_close(&s->backend.sock);
 	s->d->session = NULL;
+}
+
+void device_ring_fds(const struct device *d, unsigned q, int *ret_kick, int *ret_err)
+{
+	*ret_kick = d->session->rings[q].kick_fd;
+	*ret_err = d->session->rings[q].err_fd;
 }
 
 void device_config_changed(struct device *d)

@@ -33,6 +33,7 @@ struct ring {
 	bool has_addresses, enabled, live;
 	bool failed; /* could not be started */
 	bool broken; /* was, when it was paused */
+	bool is_kernels; /* while live: served by the kernel */
 	int kick_fd, call_fd, err_fd;
 	struct watch kick_watch; /* on the loop while live */
 };

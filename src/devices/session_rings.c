@@ -79,7 +79,8 @@ void rings_pause(struct session *s)
 
 		if (!r->live)
 			continue;
-		loop_remove(s->loop, &r->kick_watch);
+		if (!r->is_kernels)
+			loop_remove(s->loop, &r->kick_watch);
 		r->broken = d->queues[i].broken != NULL; /* N4 */
 		vq_notify(&d->queues[i]);
 		r->base = vq_stop(&d->queues[i]);
@@ -103,7 +104,7 @@ static int ring_setup(struct ring *r, const char **ret_why)
 		.features = s->acked,
 		.size = r->size,
 		.base = r->base,
-		.log = log_of(s, r->index),
+		.log = r->is_kernels ? NULL : log_of(s, r->index), /* in order, and no replay */
 		.call_fd = r->call_fd,
 	};
 
@@ -121,11 +122,13 @@ static int ring_setup(struct ring *r, const char **ret_why)
 static void ring_start(struct ring *r)
 {
 	struct session *s = r->session;
+	struct device *d = s->d;
 	const char *why = NULL;
 
+	r->is_kernels = d->type->kernel_queues && d->type->kernel_queues(d) >> r->index & 1;
 	if (ring_setup(r, &why) == 0) {
 		r->kick_watch = (struct watch){.fd = r->kick_fd, .ready = ring_kicked};
-		if (loop_add(s->loop, &r->kick_watch, EPOLLIN) == 0) {
+		if (r->is_kernels || loop_add(s->loop, &r->kick_watch, EPOLLIN) == 0) {
 			r->live = true;
 			return;
 		}
@@ -143,7 +146,6 @@ static void device_start(struct session *s)
 	struct device *d = s->d;
 	struct err e = {0};
 
-	d->acked = s->acked & ~VU_BIT(VU_F_PROTOCOL_FEATURES);
 	d->gmem = &s->gmem;
 	d->started = true;
 	if (!d->type->start || d->type->start(d, &e) == 0)
@@ -159,6 +161,8 @@ void rings_resume(struct session *s)
 {
 	struct device *d = s->d;
 	uint32_t fresh = 0;
+
+	d->acked = s->acked & ~VU_BIT(VU_F_PROTOCOL_FEATURES);
 
 	for (unsigned i = 0; i < s->nrings; i++) {
 		if (!ring_is_ready(&s->rings[i]))

@@ -109,6 +109,23 @@ uint32_t vq_stop(struct vq *q)
 	return base;
 }
 
+void vq_layout(const struct vq *q, struct vq_layout *ret)
+{
+	assert(q->started && !q->is_packed);
+	*ret = (struct vq_layout){
+		.size = q->size,
+		.base = q->avail_at,
+		.desc = (uintptr_t)q->desc,
+		.driver = (uintptr_t)q->driver,
+		.device = (uintptr_t)q->device,
+	};
+}
+
+void vq_base_set(struct vq *q, uint16_t base)
+{
+	q->avail_at = base;
+}
+
 size_t vq_log_bytes(unsigned size, bool is_packed)
 {
 	return round_up(is_packed ? packed_log_bytes(size) : split_log_bytes(size), 64);

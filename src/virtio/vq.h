@@ -134,6 +134,20 @@ uint32_t vq_stop(struct vq *q);
 /* Bytes of in-flight log that a queue needs; a multiple of 64. */
 size_t vq_log_bytes(unsigned size, bool is_packed);
 
+/*
+ * For queues that the kernel serves: where the areas of a started split queue are in this process,
+ * and where to go on.
+ */
+struct vq_layout {
+	uint32_t size, base;
+	uint64_t desc, driver, device;
+};
+
+void vq_layout(const struct vq *q, struct vq_layout *ret);
+
+/* The kernel has let go of the queue and got this far; vq_stop() will say the same. */
+void vq_base_set(struct vq *q, uint16_t base);
+
 /* The next chain; false when there is none or the queue is broken or not started. */
 bool vq_pop(struct vq *q, struct chain *c) MUST_CHECK;
 
