@@ -9,6 +9,7 @@
 #include "devices/serve.h"
 
 #include "base/fd.h"
+#include "base/listen.h"
 #include "base/log.h"
 #include "devices/session.h"
 #include "jail/jail.h"
@@ -23,7 +24,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
-#include <sys/un.h>
 #include <unistd.h>
 
 enum { EXIT_USAGE = 2 };
@@ -226,41 +226,14 @@ static int enter_jail(const struct arguments *a, struct device *d, struct err *e
 	return jail_enter(&config, e);
 }
 
-/* A socket file that nobody listens on is left over from a process that died. */
-static void remove_stale(const struct sockaddr_un *address)
-{
-	auto_fd fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-
-	if (fd >= 0 && connect(fd, (const struct sockaddr *)address, sizeof(*address)) < 0 &&
-	    errno == ECONNREFUSED)
-		unlink(address->sun_path);
-}
-
-static int listen_at(const char *path, int *ret_fd, struct err *e)
-{
-	struct sockaddr_un address = {.sun_family = AF_UNIX};
-	auto_fd fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-	size_t n = strlen(path);
-
-	if (n >= sizeof(address.sun_path))
-		return err_say(e, ENAMETOOLONG,
-			       "%s: longer than a socket's path can be (%zu bytes)", path,
-			       sizeof(address.sun_path) - 1);
-	memcpy(address.sun_path, path, n + 1);
-	remove_stale(&address);
-	if (fd < 0 || bind(fd, (struct sockaddr *)&address, sizeof(address)) < 0 ||
-	    listen(fd, 1) < 0)
-		return err_set(e, errno, "cannot listen at %s", path);
-	*ret_fd = fd_take(&fd);
-	return 0;
-}
-
 static int sockets_open(const struct arguments *a, int *ret_sock, int *ret_listen, int *ret_control,
 			struct err *e)
 {
 	*ret_sock = *ret_listen = *ret_control = -1;
-	if (a->socket_path)
-		return listen_at(a->socket_path, ret_listen, e);
+	if (a->socket_path) {
+		*ret_listen = listen_at(a->socket_path, 1, e);
+		return *ret_listen < 0 ? *ret_listen : 0;
+	}
 	*ret_sock = a->spawned ? DEVICE_FD_VHOST_USER : a->fd;
 	if (a->spawned)
 		*ret_control = DEVICE_FD_CONTROL;

@@ -1,0 +1,13 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* listen.h - UNIX sockets that listen at a path */
+#pragma once
+
+#include "base/attr.h"
+#include "base/err.h"
+
+/*
+ * A non-blocking stream socket that listens at path, or -errno.  A socket that nobody listens on is
+ * replaced; one with a listener, or a file that is no socket, is an error.  The file's mode is that
+ * of the umask; removing it is up to the caller.
+ */
+int listen_at(const char *path, int backlog, struct err *e) MUST_CHECK;
