@@ -82,6 +82,8 @@ static int session_begin(struct vq *q, const struct vq_setup *s, const char **re
 	q->call_fd = s->call_fd;
 	if (!(q->is_packed ? packed_start(q, s->base, ret_why) : split_start(q, s->base, ret_why)))
 		return -EINVAL;
+	q->resumed = q->used_at != 0 || q->avail_at != 0 || q->replay_end > 0 ||
+		     (q->is_packed && !q->used_wrap);
 	q->started = true;
 	return 0;
 }

@@ -92,6 +92,7 @@ struct vq {
 	const char *broken; /* public: NULL, or what the guest did wrong; a constant string */
 	unsigned index;	    /* public: which queue of its device; the owner's to set */
 	bool started;	    /* public */
+	bool resumed;	    /* public: not at the beginning of the ring, when it was started */
 	int call_fd;	    /* public: may be replaced while started */
 
 	/* Public: called once when broken is set; may be NULL. */
