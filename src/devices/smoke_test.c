@@ -24,7 +24,7 @@ enum { QUEUE_SIZE = 16, ROUNDS = 300, BUFFERS = 4 };
 
 static struct harness h;
 static bool has_taps;
-static char disk_path[64], disk_option[80];
+static char disk_path[64], disk_option[80], vsock_path[80], vsock_option[96];
 static uint32_t seed;
 
 static uint32_t any(uint32_t below)
@@ -39,6 +39,8 @@ static const char *options_of(const char *type)
 		return disk_option;
 	if (strcmp(type, "net") == 0)
 		return "tap=smoke0,queues=2,mac=02:00:00:00:00:01";
+	if (strcmp(type, "vsock") == 0)
+		return vsock_option;
 	return strcmp(type, "console") == 0 ? "type=sink" : NULL;
 }
 
@@ -171,6 +173,8 @@ static int make_disk(void **state)
 	has_taps = netns_enter();
 	snprintf(disk_path, sizeof(disk_path), "/tmp/crosvm-smoke-XXXXXX");
 	fd = mkstemp(disk_path);
+	snprintf(vsock_path, sizeof(vsock_path), "%s.vsock", disk_path);
+	snprintf(vsock_option, sizeof(vsock_option), "cid=3,socket=%s", vsock_path);
 	snprintf(disk_option, sizeof(disk_option), "path=%s", disk_path);
 	return fd >= 0 && ftruncate(fd, 1 << 20) == 0 ? 0 : -1;
 }
@@ -178,7 +182,7 @@ static int make_disk(void **state)
 static int remove_disk(void **state)
 {
 	(void)state;
-	return unlink(disk_path);
+	return unlink(vsock_path) == 0 ? unlink(disk_path) : -1;
 }
 
 int main(void)

@@ -224,7 +224,6 @@ const struct arg config_refused[] = {
 	{"vhost-net", 0, NULL, NULL, "networks are not built in"},
 	{"net", 0, "...", NULL, "networks are not built in"},
 	{"cid", 0, "N", NULL, "virtual sockets are not built in"},
-	{"vsock", 0, "...", NULL, "virtual sockets are not built in"},
 	{"wayland-sock", 0, "PATH", NULL, "Wayland is not built in"},
 	{"wayland-group", 0, "NAME", NULL, "Wayland is not built in"},
 	{"wayland-dmabuf", 0, NULL, NULL, "Wayland is not built in"},
