@@ -54,6 +54,11 @@ struct balloon {
 	struct device device;
 	bool deflate_on_oom, reporting, hinting, stats; /* options: what is offered */
 
+	/* Options that main keeps to itself: vm/balloon.h. */
+	int policy;
+	uint64_t margin, max;
+	uint32_t speed;
+
 	uint64_t target;	 /* bytes */
 	bool target_is_news;	 /* the driver has not been told yet */
 	uint32_t actual, poison; /* as the driver wrote them */
@@ -525,7 +530,14 @@ static void balloon_close(struct device *d)
 	timer_fini(&balloon_of(d)->turn, d->loop);
 }
 
+static const char *const policies[] = {"auto", "chromeos", "psi", "off", NULL};
+
 static const struct opt balloon_opts[] = {
+	OPT_CHOICE(struct balloon, policy, policies, "Who tells that the host is short of memory"),
+	OPT_SIZE(struct balloon, margin, 4096, UINT64_MAX,
+		 "With psi: the host is short below so much available memory"),
+	OPT_SIZE(struct balloon, max, 4096, UINT64_MAX, "The most that the guest gives back"),
+	OPT_NUMBER(struct balloon, speed, 1, 1000, "For tests: the policy's clock goes so fast"),
 	OPT_FLAG(struct balloon, deflate_on_oom, "The guest takes memory back rather than kill"),
 	OPT_FLAG(struct balloon, reporting, "The guest reports free memory by itself"),
 	OPT_FLAG(struct balloon, hinting, "The guest can be asked for its free memory"),

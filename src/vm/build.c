@@ -13,6 +13,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/virtio_ids.h>
 #include <stdlib.h>
 #include <unistd.h>
 
@@ -60,6 +61,22 @@ static int stage_platform(struct machine *m, struct err *e)
 	arch_pci_layout(&m->gmem, &m->platform.pci);
 	m->platform.has_pci = true;
 	return pci_bus_init(&m->pci, &m->platform.pci, &m->ports, &m->mmio, &m->vm.host, e);
+}
+
+static bool has_balloon(const struct config *c)
+{
+	for (unsigned i = 0; i < c->ndevices; i++)
+		if (c->devices[i].virtio_id == VIRTIO_ID_BALLOON && !c->devices[i].socket)
+			return true;
+	return false;
+}
+
+static int stage_balloon(struct machine *m, struct err *e)
+{
+	if (!has_balloon(m->config))
+		return 0;
+	return balloon_init(&m->balloon, &m->loop, &m->config->balloon, gmem_size(&m->gmem),
+			    &pressure_paths, e);
 }
 
 /* Which chips there are; the guest's tables say the same. */
@@ -166,6 +183,7 @@ static const struct {
 	{stage_control, EXIT_CODE_BUILD},     {devices_prepare, EXIT_CODE_BUILD},
 	{stage_kvm, EXIT_CODE_HOST},	      {stage_memory, EXIT_CODE_HOST},
 	{stage_platform, EXIT_CODE_HOST},     {devices_spawn, EXIT_CODE_BUILD},
+	{stage_balloon, EXIT_CODE_HOST},
 	{stage_chips, EXIT_CODE_ERROR},	      {stage_serial_start, EXIT_CODE_BUILD},
 	{stage_kernel, EXIT_CODE_BUILD},      {devices_plug, EXIT_CODE_BUILD},
 	{stage_tables, EXIT_CODE_BUILD},      {stage_cpus, EXIT_CODE_HOST},
@@ -194,6 +212,7 @@ void machine_fini(struct machine *m)
 {
 	cpus_fini(&m->cpus);
 	control_fini(&m->control);
+	balloon_fini(&m->balloon);
 	devices_fini(m);
 	for (unsigned i = 0; i < m->nserial_ports; i++)
 		serial_port_fini(&m->serial_ports[i]);

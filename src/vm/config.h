@@ -11,6 +11,7 @@
 #include "base/attr.h"
 #include "base/err.h"
 #include "chip/serial_port.h"
+#include "vm/balloon.h"
 
 #include <stdbool.h>
 #include <stdint.h>
@@ -66,6 +67,7 @@ struct config {
 	unsigned ndevices;
 
 	/* While parsing: one is added unless there is one. */
+	struct balloon_config balloon; /* main's part of it */
 	bool default_rng, default_balloon;
 
 	char *dump; /* all that was said, as a configuration file; NULL unless asked for */

@@ -199,6 +199,35 @@ static int check_block(struct config *c, const struct opt *table, void *scratch,
 	return r;
 }
 
+static uint64_t size_of(const struct opt *table, void *target, const char *key)
+{
+	const struct opt *row = opt_find(table, key);
+
+	return row && row->kind == OPT_KIND_SIZE ? *(uint64_t *)opt_field(row, target) : 0;
+}
+
+/* What main does for a balloon. */
+static void take_balloon(struct config *c, const struct opt *table, void *scratch)
+{
+	const struct opt *policy = opt_find(table, "policy"), *speed = opt_find(table, "speed");
+
+	c->balloon.margin = size_of(table, scratch, "margin");
+	c->balloon.max = size_of(table, scratch, "max");
+	if (policy && policy->kind == OPT_KIND_CHOICE)
+		c->balloon.policy =
+			pressure_kind(policy->choices[*(int *)opt_field(policy, scratch)]);
+	if (speed && speed->kind == OPT_KIND_NUMBER)
+		c->balloon.speed = *(uint32_t *)opt_field(speed, scratch);
+}
+
+static bool has_balloon(const struct config *c)
+{
+	for (unsigned i = 0; i < c->ndevices; i++)
+		if (c->devices[i].virtio_id == VIRTIO_ID_BALLOON)
+			return true;
+	return false;
+}
+
 /* Type "stdio", without descriptors of its own. */
 static bool is_on_stdio(const struct opt *table, void *scratch)
 {
@@ -233,6 +262,10 @@ static int check_text(struct config *c, const struct device_type *type, const ch
 	r = opt_parse(table, scratch, text, e);
 	if (r == 0 && type->virtio_id == VIRTIO_ID_BLOCK)
 		r = check_block(c, table, scratch, &d->inherited_fd, e);
+	if (r == 0 && type->virtio_id == VIRTIO_ID_BALLOON && has_balloon(c))
+		r = err_say(e, EINVAL, "there is one already; a guest uses only one");
+	if (r == 0 && type->virtio_id == VIRTIO_ID_BALLOON)
+		take_balloon(c, table, scratch);
 	d->on_stdio = r == 0 && is_on_stdio(table, scratch);
 	if (d->on_stdio && config_has_stdio_device(c))
 		r = err_say(e, EINVAL, "stdio is used by another device already");

@@ -81,6 +81,7 @@ static const struct call loop_calls[] = {
 	CALL(waitid),
 	CALL(pidfd_send_signal),
 	CALL(eventfd2),
+	CALL(pread64), /* the host's memory, for the balloon */
 	/* clients of the control socket and of serial ports */
 	CALL(accept4),
 	CALL(recvfrom),

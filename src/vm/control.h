@@ -13,6 +13,7 @@
 #include "base/json.h"
 #include "base/loop.h"
 #include "vm/ask.h"
+#include "vm/balloon.h"
 
 #include <stdbool.h>
 #include <stdint.h>
@@ -48,8 +49,17 @@ struct control_status {
 	uint64_t vcpu_exits[CONTROL_VCPUS_MAX];
 	uint64_t mem_bytes;
 	uint64_t uptime_ms; /* since the VM was started */
+	bool has_balloon;
+	struct balloon_status balloon;
 	unsigned ndevices;
 	struct control_device devices[CONTROL_DEVICES_MAX];
+};
+
+/* How the balloon's target is to change. */
+struct control_balloon {
+	bool has_target;
+	uint64_t target_bytes;
+	int64_t pages; /* else: by so many */
 };
 
 /* What commands may ask of the VM; called on the loop's thread. */
@@ -63,6 +73,9 @@ struct control_ops {
 
 	/* The device of that type and name; name "": the only one of the type. NULL with *e set. */
 	struct asks *(*find_device)(void *vm, const char *type, const char *name, struct err *e);
+
+	int (*balloon)(void *vm, const struct control_balloon *change, struct balloon_status *ret,
+		       struct err *e);
 };
 
 struct control;

@@ -80,6 +80,51 @@ static int handle_status(struct control_client *k, void *arguments, struct json 
 	return control_status_reply(k, reply);
 }
 
+struct balloon_arguments {
+	char *target, *pages; /* texts, for 0 is a value */
+};
+
+static const struct opt balloon_opts[] = {
+	OPT_TEXT(struct balloon_arguments, target, "SIZE", "To how much"),
+	OPT_TEXT(struct balloon_arguments, pages, "N",
+		 "By how many pages of 4096 bytes; less than nothing gives memory back"),
+	OPT_END,
+};
+
+/* A whole number with a sign or without. */
+static int read_pages(const char *text, int64_t *ret, struct err *e)
+{
+	const bool is_negative = *text == '-';
+	uint64_t n;
+
+	if (opt_number(text + (*text == '-' || *text == '+'), &n) < 0 || n > INT64_MAX)
+		return err_say(e, EINVAL, "pages: \"%.100s\": not a number of pages", text);
+	*ret = is_negative ? -(int64_t)n : (int64_t)n;
+	return 0;
+}
+
+static int handle_balloon(struct control_client *k, void *arguments, struct json *reply,
+			  struct err *e)
+{
+	const struct balloon_arguments *a = arguments;
+	struct control_balloon change = {.has_target = a->target};
+	struct balloon_status now;
+	int r = 0;
+
+	if (a->target && a->pages)
+		return err_say(e, EINVAL, "one of target and pages, not both");
+	if (a->target && opt_size(a->target, &change.target_bytes) < 0)
+		return err_say(e, EINVAL, "target: \"%.100s\": not a size as 512M or 2G",
+			       a->target);
+	if (a->pages)
+		r = read_pages(a->pages, &change.pages, e);
+	if (r == 0)
+		r = k->control->ops->balloon(k->control->vm, &change, &now, e);
+	if (r == 0)
+		control_status_balloon(&now, reply);
+	return r;
+}
+
 static const struct command commands[] = {
 	{"stop", no_opts, ALWAYS, handle_stop,
 	 "Ends the VM in good order; the guest is neither asked nor told"},
@@ -87,6 +132,8 @@ static const struct command commands[] = {
 	{"resume", no_opts, WHILE_SUSPENDED, handle_resume, "Lets the vCPUs go on"},
 	{"status", no_opts, ALWAYS, handle_status,
 	 "Tells the state, the process id, the uptime, memory, vCPUs and devices"},
+	{"balloon", balloon_opts, ALWAYS, handle_balloon,
+	 "Changes how much memory the guest gives back, and tells how much that is"},
 	{"help", no_opts, ALWAYS, handle_help, "Lists the commands"},
 	{.name = NULL},
 };

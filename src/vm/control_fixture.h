@@ -22,6 +22,7 @@ enum { LAMPS = 2 };
 
 struct fake_vm {
 	bool is_suspended, is_stopped, refuses;
+	struct control_balloon change; /* asked for last */
 	unsigned ndevices;
 	unsigned nlamps; /* of the devices: those with a control socket */
 };
@@ -105,6 +106,22 @@ static inline struct asks *fake_find(void *vm, const char *type, const char *nam
 	return NULL;
 }
 
+static inline int fake_balloon(void *vm, const struct control_balloon *change,
+			       struct balloon_status *ret, struct err *e)
+{
+	struct fake_vm *f = vm;
+
+	if (f->refuses)
+		return err_say(e, ENODEV, "no balloon");
+	f->change = *change;
+	*ret = (struct balloon_status){.target_bytes = 4096,
+				       .floor_bytes = 0,
+				       .limit_bytes = 3,
+				       .max_bytes = 2,
+				       .policy = "psi"};
+	return 0;
+}
+
 static const struct control_ops ops = {
 	.is_suspended = fake_is_suspended,
 	.stop = fake_stop,
@@ -113,6 +130,7 @@ static const struct control_ops ops = {
 	.status = fake_status,
 	.types = types,
 	.find_device = fake_find,
+	.balloon = fake_balloon,
 };
 
 static char dir[] = "/tmp/control-test-XXXXXX";

@@ -64,6 +64,16 @@ static struct asks *find_device(void *vm, const char *type, const char *name, st
 	return NULL;
 }
 
+static int change_balloon(void *vm, const struct control_balloon *change,
+			  struct balloon_status *ret, struct err *e)
+{
+	(void)vm;
+	if (change->has_target && change->pages != 0)
+		return err_say(e, EINVAL, "both");
+	*ret = (struct balloon_status){.target_bytes = change->target_bytes, .policy = "psi"};
+	return 0;
+}
+
 static void remove_socket(void)
 {
 	control_fini(&control);
@@ -72,7 +82,7 @@ static void remove_socket(void)
 static void start(void)
 {
 	static const struct control_ops ops = {device_types, is_suspended, stop, suspend_vm, resume_vm, status,
-					       find_device};
+					       find_device, change_balloon};
 	struct err e;
 
 	snprintf(address.sun_path, sizeof(address.sun_path), "/tmp/control-fuzz-%d.sock",

@@ -53,6 +53,20 @@ static void put_devices(const struct control *c, const struct control_status *st
 	json_close(reply, ']');
 }
 
+void control_status_balloon(const struct balloon_status *b, struct json *reply)
+{
+	json_number(reply, "target_bytes", b->target_bytes);
+	json_number(reply, "floor_bytes", b->floor_bytes);
+	json_number(reply, "limit_bytes", b->limit_bytes);
+	json_text(reply, "policy", b->policy);
+	json_number(reply, "policy_max_bytes", b->max_bytes);
+	if (!b->has_reading)
+		return;
+	json_number(reply, "notices", b->notices);
+	json_number(reply, "host_available_bytes", b->available_bytes);
+	json_number(reply, "host_margin_bytes", b->margin_bytes);
+}
+
 /* Into the open object. */
 static void put_status(struct control *c, struct json *reply)
 {
@@ -69,6 +83,11 @@ static void put_status(struct control *c, struct json *reply)
 		json_close(reply, '}');
 	}
 	json_close(reply, ']');
+	if (status->has_balloon) {
+		json_open(reply, "balloon", '{');
+		control_status_balloon(&status->balloon, reply);
+		json_close(reply, '}');
+	}
 	put_devices(c, status, reply);
 }
 

@@ -12,9 +12,10 @@ static void commands_are_answered_in_order(void **state)
 	(void)state;
 	say(fd, "suspend\nresume\nhelp\n");
 
-	hear(fd, "{\"ok\":true}\n{\"ok\":true}\n"
-		 "{\"ok\":true,\"commands\":[\"stop\",\"suspend\",\"resume\",\"status\",\"help\","
-		 "\"lamp-dim\",\"lamp-flash\"]}\n");
+	hear(fd,
+	     "{\"ok\":true}\n{\"ok\":true}\n"
+	     "{\"ok\":true,\"commands\":[\"stop\",\"suspend\",\"resume\",\"status\",\"balloon\","
+	     "\"help\",\"lamp-dim\",\"lamp-flash\"]}\n");
 	assert_false(vm.is_suspended);
 	close(fd);
 }
@@ -249,6 +250,57 @@ static void file_that_took_our_place_is_left_alone(void **state)
 	assert_int_equal(access(sock_path, F_OK), 0);
 }
 
+static void balloon_takes_a_size_or_pages(void **state)
+{
+	static const char *const wrong[] = {
+		"target=x",
+		"target=4096,pages=1",
+		"pages=",
+		"pages=-",
+		"pages=1.5",
+		"pages=--1",
+		"pages=99999999999999999999",
+		"pages=9223372036854775808",
+		"size=1",
+		"target",
+	};
+	static const struct {
+		const char *text;
+		struct control_balloon change;
+	} right[] = {
+		{"target=0", {.has_target = true}},
+		{"target=2G", {.has_target = true, .target_bytes = UINT64_C(2) << 30}},
+		{"pages=256", {.pages = 256}},
+		{"pages=+1", {.pages = 1}},
+		{"pages=-9223372036854775807", {.pages = -INT64_MAX}},
+		{"", {.pages = 0}},
+	};
+	int fd = client();
+	char text[512];
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_LEN(right); i++) {
+		vm.change = (struct control_balloon){.target_bytes = 1, .pages = 1};
+		snprintf(text, sizeof(text), "balloon %s\n", right[i].text);
+		say(fd, text);
+		hear(fd, "{\"ok\":true,\"target_bytes\":4096,\"floor_bytes\":0,\"limit_bytes\":3,"
+			 "\"policy\":\"psi\",\"policy_max_bytes\":2}\n");
+		assert_int_equal(vm.change.has_target, right[i].change.has_target);
+		assert_int_equal(vm.change.target_bytes, right[i].change.target_bytes);
+		assert_int_equal(vm.change.pages, right[i].change.pages);
+	}
+	for (size_t i = 0; i < ARRAY_LEN(wrong); i++) {
+		snprintf(text, sizeof(text), "balloon %s\n", wrong[i]);
+		say(fd, text);
+		if (read(fd, text, sizeof(text)) < 20 || memcmp(text, "{\"ok\":false", 11) != 0)
+			fail_msg("%s: %s", wrong[i], text);
+	}
+	vm.refuses = true;
+	say(fd, "balloon\n");
+	hear(fd, "{\"ok\":false,\"error\":\"balloon: no balloon\"}\n");
+	close(fd);
+}
+
 static void commands_are_in_the_manual(void **state)
 {
 	static char text[16384];
@@ -419,6 +471,7 @@ int main(void)
 		TEST(running_vm_keeps_its_socket),
 		TEST(socket_is_removed_at_the_end),
 		TEST(file_that_took_our_place_is_left_alone),
+		TEST(balloon_takes_a_size_or_pages),
 		TEST(commands_are_in_the_manual),
 		START_TEST(stale_socket_is_replaced),
 		START_TEST(other_file_is_not_replaced),

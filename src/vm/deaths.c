@@ -13,6 +13,7 @@
 #include "vm/machine.h"
 
 #include <errno.h>
+#include <linux/virtio_ids.h>
 #include <poll.h>
 #include <signal.h>
 #include <sys/socket.h>
@@ -41,6 +42,8 @@ int device_attach(struct vm_device *d, struct err *e)
 	d->sock = -1;
 	if (d->control_sock >= 0)
 		asks_attach(&d->asks, d->control_sock);
+	if (d->control_sock >= 0 && d->config->virtio_id == VIRTIO_ID_BALLOON)
+		balloon_attached(&d->machine->balloon, &d->asks);
 	d->attached_ns = clock_ns();
 	return 0;
 }

@@ -18,6 +18,7 @@
 #include "kvm/kvm.h"
 #include "kvm/vm.h"
 #include "mem/gmem.h"
+#include "vm/balloon.h"
 #include "vm/config.h"
 #include "vm/control.h"
 #include "vm/cpus.h"
@@ -41,6 +42,7 @@ struct machine {
 	struct serial_port serial_ports[ARCH_SERIAL_PORTS];
 	unsigned nserial_ports;
 	struct vm_devices devices;
+	struct balloon balloon;
 	struct arch_platform platform;
 	struct arch_entry entry;
 	struct cpus cpus;

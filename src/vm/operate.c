@@ -4,6 +4,8 @@
 #include "vm/exit_codes.h"
 #include "vm/machine.h"
 
+#include <errno.h>
+
 static bool is_suspended(void *vm)
 {
 	const struct machine *m = vm;
@@ -46,12 +48,30 @@ static void status(void *vm, struct control_status *ret)
 	ret->nvcpus = m->cpus.count;
 	for (unsigned i = 0; i < m->cpus.count; i++)
 		ret->vcpu_exits[i] = __atomic_load_n(&m->cpus.cpu[i].exits, __ATOMIC_RELAXED);
+	ret->has_balloon = m->balloon.asks;
+	if (ret->has_balloon)
+		balloon_status(&m->balloon, &ret->balloon);
 	devices_status(m, ret);
 }
 
 static struct asks *find_device(void *vm, const char *type, const char *name, struct err *e)
 {
 	return devices_find(vm, type, name, e);
+}
+
+static int change_balloon(void *vm, const struct control_balloon *change,
+			  struct balloon_status *ret, struct err *e)
+{
+	struct balloon *b = &((struct machine *)vm)->balloon;
+
+	if (!b->asks)
+		return err_say(e, ENODEV, "the VM has no balloon");
+	if (change->has_target)
+		balloon_set(b, change->target_bytes);
+	else if (change->pages != 0)
+		balloon_adjust(b, change->pages);
+	balloon_status(b, ret);
+	return 0;
 }
 
 const struct control_ops machine_control_ops = {
@@ -62,4 +82,5 @@ const struct control_ops machine_control_ops = {
 	.resume = resume_vm,
 	.status = status,
 	.find_device = find_device,
+	.balloon = change_balloon,
 };
