@@ -15,6 +15,8 @@
  *	process.
  *  I3  Requests come from one pool; a queue that finds it empty is remembered in starved and goes
  *	on when a request is free.  Nothing is allocated once the guest runs.
+ *  I4  Requests that a limit delays stay in their queue, in their order; what was started pays.
+ *	Flushes cost nothing, but those behind a request that waits wait too.
  */
 #include "backend/image.h"
 #include "base/fd.h"
@@ -22,6 +24,7 @@
 #include "base/num.h"
 #include "base/wire.h"
 #include "devices/device.h"
+#include "devices/limit.h"
 #include "virtio/ids.h"
 
 #include <assert.h>
@@ -90,6 +93,8 @@ struct block {
 	bool ro, direct, sparse, root;
 	int format, aio, block_size;
 	uint32_t queues, threads;
+	uint64_t bps;
+	uint32_t iops, burst;
 
 	struct image image;
 	struct aio io;
@@ -98,6 +103,8 @@ struct block {
 	bool writeback, stopping;
 	uint32_t starved, pushed; /* bit q: of queue q */
 	struct watch again;       /* an eventfd: starved, but no I/O will wake us */
+	struct limit limit;
+	uint32_t throttled; /* bit q: queue q waits for the limit, its kicks are off */
 	struct log_limit complaints;
 };
 
@@ -112,6 +119,10 @@ static const struct opt block_opts[] = {
 	OPT_CHOICE(struct block, block_size, block_sizes, "Bytes of a logical block"),
 	OPT_CHOICE(struct block, aio, aio_words, "How I/O is done"),
 	OPT_NUMBER(struct block, threads, 1, AIO_THREADS_MAX, "Number of threads with aio=threads"),
+	OPT_SIZE(struct block, bps, 0, LIMIT_BPS_MAX, "Bytes read and written a second; 0: no limit"),
+	OPT_NUMBER(struct block, iops, 0, UINT32_MAX, "Requests a second; 0: no limit"),
+	OPT_NUMBER(struct block, burst, 1, LIMIT_BURST_MAX_MS,
+		   "Milliseconds of what was left of bps and iops that may be used later at once"),
 	OPT_FLAG(struct block, root, "Root file system: adds root=/dev/vdX to the command line"),
 	OPT_END,
 };
@@ -129,6 +140,7 @@ static const struct call block_calls[] = {
 	CALL(exit),
 	CALL(madvise),
 	CALL(rt_sigprocmask),
+	CALL(timerfd_settime), /* devices/limit.c */
 	CALL_END,
 };
 
@@ -218,6 +230,7 @@ static void transfer(struct request *r, enum image_op op, const struct header *h
 		complete(r, VIRTIO_BLK_S_OK);
 		return;
 	}
+	limit_take(&r->block->limit, r->io.length);
 	r->io.op = op;
 	r->io.durable = !r->block->writeback;
 	r->io.iov = chain_iov(&r->chain, side, &r->io.niov);
@@ -317,6 +330,7 @@ static void request_ranges(struct request *r, enum image_op op, uint32_t flags,
 		complete(r, status);
 		return;
 	}
+	limit_take(&r->block->limit, 0);
 	r->io.op = op;
 	r->io.durable = !r->block->writeback;
 	r->io.iov = NULL;
@@ -391,7 +405,7 @@ static unsigned take_batch(struct block *b, struct vq *q)
 	for (; n < BATCH; n++) {
 		struct request *r = request_free(b);
 
-		if (!r || !vq_pop(q, &r->chain))
+		if (!r || !limit_may_go(&b->limit) || !vq_pop(q, &r->chain))
 			break;
 		b->free = r->next;
 		r->queue = q;
@@ -411,8 +425,8 @@ static void notify_pushed(struct block *b)
 }
 
 /*
- * Serves one queue until it is empty, the pool is, or others should have their turn.  While we look
- * ourselves the driver need not kick.
+ * Serves one queue until it is empty, the pool or the limit is, or others should have their turn.
+ * While we look ourselves the driver need not kick.
  */
 static void serve_queue(struct block *b, unsigned q)
 {
@@ -433,6 +447,11 @@ static void serve_queue(struct block *b, unsigned q)
 		is_last = true;
 		vq_polling_set(queue, false);
 	}
+	if (b->limit.is_shut) {
+		b->throttled |= 1u << q;
+		vq_polling_set(queue, true);
+		return;
+	}
 	vq_polling_set(queue, false);
 	if (!request_free(b) || rounds == 0)
 		b->starved |= 1u << q;
@@ -450,6 +469,17 @@ static void serve_starved(struct block *b)
 		starved &= starved - 1;
 		serve_queue(b, q);
 	}
+}
+
+/* The limit lets requests through again. */
+static void limit_opened(struct limit *l)
+{
+	struct block *b = container_of(l, struct block, limit);
+	uint32_t throttled = b->throttled;
+
+	b->throttled = 0;
+	for (; throttled && b->device.started; throttled &= throttled - 1)
+		serve_queue(b, (unsigned)__builtin_ctz(throttled));
 }
 
 /* Completions arrived by the loop. */
@@ -483,7 +513,7 @@ static int block_start(struct device *d, struct err *e)
 	/* A driver that knows no flush expects each write to last (5.2.5). */
 	b->writeback = d->acked & VIRTIO_BIT(VIRTIO_BLK_F_FLUSH);
 	b->stopping = false;
-	b->starved = b->pushed = 0;
+	b->starved = b->pushed = b->throttled = 0;
 	return 0;
 }
 
@@ -504,6 +534,7 @@ static void block_defaults(struct device *d)
 	b->queues = 1;
 	b->sparse = true;
 	b->threads = AIO_THREADS_DEFAULT;
+	b->burst = LIMIT_BURST_MS;
 }
 
 static int open_pool(struct block *b, struct err *e)
@@ -533,6 +564,19 @@ static int open_io(struct block *b, struct err *e)
 		return err_set(e, -b->again.fd, "cannot make an eventfd");
 	r = loop_add(b->device.loop, &b->again, EPOLLIN);
 	return r < 0 ? err_set(e, -r, "cannot watch an eventfd") : 0;
+}
+
+static int open_limit(struct block *b, struct err *e)
+{
+	const struct limit_values v = {.bps = b->bps, .ops = b->iops, .burst_ms = b->burst};
+	int r;
+
+	b->limit.opened = limit_opened;
+	r = limit_init(&b->limit, b->device.loop);
+	if (r < 0)
+		return err_set(e, -r, "cannot make a timer");
+	limit_set(&b->limit, &v);
+	return 0;
 }
 
 static void set_features(struct block *b)
@@ -567,7 +611,7 @@ static int block_open(struct device *d, struct err *e)
 					.block_size = sizes[b->block_size]};
 	int r;
 
-	b->again.fd = -1;
+	b->again.fd = b->limit.timer.watch.fd = -1;
 	if (!b->path)
 		return err_say(e, EINVAL, "path=FILE is missing");
 	if (b->id && strlen(b->id) > VIRTIO_BLK_ID_BYTES)
@@ -577,6 +621,8 @@ static int block_open(struct device *d, struct err *e)
 		r = open_pool(b, e);
 	if (r == 0)
 		r = open_io(b, e);
+	if (r == 0)
+		r = open_limit(b, e);
 	if (r < 0)
 		return r;
 	set_features(b);
@@ -598,6 +644,7 @@ static void block_close(struct device *d)
 	if (b->again.fd >= 0)
 		loop_remove(d->loop, &b->again);
 	fd_close(&b->again.fd);
+	limit_fini(&b->limit, d->loop);
 	free(b->requests);
 	b->requests = b->free = NULL;
 }
@@ -625,6 +672,45 @@ static void block_config(struct device *d, void *out)
 	memcpy(out, &c, d->type->config_size);
 }
 
+struct limit_arguments {
+	uint64_t bps;
+	uint32_t iops, burst;
+};
+
+static const struct opt limit_opts[] = {
+	OPT_SIZE(struct limit_arguments, bps, 0, LIMIT_BPS_MAX, "Bytes a second"),
+	OPT_NUMBER(struct limit_arguments, iops, 0, UINT32_MAX, "Requests a second"),
+	OPT_NUMBER(struct limit_arguments, burst, 1, LIMIT_BURST_MAX_MS,
+		   "Milliseconds of both that may be saved up"),
+	OPT_END,
+};
+
+static int set_limit(struct device *d, void *arguments, struct json *reply, struct err *e)
+{
+	const struct limit_arguments *a = arguments;
+	const struct limit_values v = {
+		.bps = a->bps, .ops = a->iops, .burst_ms = a->burst ? a->burst : LIMIT_BURST_MS};
+
+	(void)e;
+	(void)reply;
+	limit_set(&block_of(d)->limit, &v);
+	return 0;
+}
+
+static const struct device_command block_commands[] = {
+	{"limit", limit_opts, set_limit, "Set the limits; those not given are lifted"},
+	{.name = NULL},
+};
+
+static void block_status(struct device *d, struct json *reply)
+{
+	const struct limit_values *v = &block_of(d)->limit.values;
+
+	json_number(reply, "bps", v->bps);
+	json_number(reply, "iops", v->ops);
+	json_number(reply, "burst", v->burst_ms);
+}
+
 const struct device_type block_type = {
 	.name = "block",
 	.summary = "Disk",
@@ -639,7 +725,7 @@ const struct device_type block_type = {
 	.config_size = offsetof(struct virtio_blk_config, max_secure_erase_sectors),
 	.writes_files = true,
 	.kernel_threads = true,
-	.fds = 5, /* image, lock, ring, completions, again */
+	.fds = 6, /* image, lock, ring, completions, again, timer */
 	.opts = block_opts,
 	.calls = block_calls,
 	.defaults = block_defaults,
@@ -650,4 +736,6 @@ const struct device_type block_type = {
 	.stop = block_stop,
 	.close = block_close,
 	.config = block_config,
+	.commands = block_commands,
+	.status = block_status,
 };
