@@ -2,6 +2,9 @@
 /* device.c - devices, and the table of all that are built in; its rows come from meson.build */
 #include "devices/device.h"
 
+#include "base/fd.h"
+
+#include <assert.h>
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -25,10 +28,38 @@ const struct device_type *device_type_find(const char *name)
 	return NULL;
 }
 
+void device_kept_init(struct device_kept *k)
+{
+	k->n = 0;
+	for (unsigned i = 0; i < DEVICE_KEPT_MAX; i++)
+		k->fd[i] = -1;
+}
+
+void device_kept_fini(struct device_kept *k)
+{
+	for (unsigned i = 0; i < k->n; i++)
+		fd_close(&k->fd[i]);
+	k->n = 0;
+}
+
+void device_kept_add_take(struct device_kept *k, int fd)
+{
+	assert(k->n < DEVICE_KEPT_MAX);
+	k->fd[k->n++] = fd;
+}
+
+int device_open(struct device *d, struct err *e)
+{
+	int r = d->type->keep && d->kept.n == 0 ? d->type->keep(d, e) : 0;
+
+	return r == 0 && d->type->open ? d->type->open(d, e) : r;
+}
+
 void device_free(struct device *d)
 {
 	if (!d)
 		return;
+	device_kept_fini(&d->kept);
 	if (d->type->opts)
 		opt_fini(d->type->opts, d);
 	free(d->queues);
@@ -55,6 +86,7 @@ struct device *device_new(const struct device_type *type, const char *name,
 		d->name = name;
 		d->nqueues = type->nqueues;
 		d->features = type->features;
+		device_kept_init(&d->kept);
 		d->queues = calloc(type->nqueues, sizeof(struct vq));
 	}
 	if (!d || !d->queues) {

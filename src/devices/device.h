@@ -62,6 +62,13 @@ struct device_type {
 	/* Defaults of the options, before parsing. Optional. */
 	void (*defaults)(struct device *d);
 
+	/*
+	 * What has to outlive a process of the device: opened once, by main, before it starts the
+	 * first process; every process of the device finds it in d->kept before open(), which
+	 * takes what it needs.  It may fill nothing.  Optional.
+	 */
+	int (*keep)(struct device *d, struct err *e);
+
 	/* Before the jail: open files. May narrow d->features and d->nqueues. */
 	int (*open)(struct device *d, struct err *e);
 
@@ -121,9 +128,16 @@ struct device_type {
 enum {
 	DEVICE_QUEUES_MAX = 32,
 	DEVICE_QUEUE_SIZE = 256,
+	DEVICE_KEPT_MAX = 12,
 };
 
 struct session;
+
+/* Descriptors; -1 behind the first n, and where one was taken. */
+struct device_kept {
+	unsigned n;
+	int fd[DEVICE_KEPT_MAX];
+};
 
 struct device {
 	const struct device_type *type;
@@ -137,6 +151,7 @@ struct device {
 	uint64_t acked;		  /* agreed with the driver; valid from start on */
 	bool started;
 	bool has_kernel_threads;  /* as kernel_threads of the type; set by open() */
+	struct device_kept kept;  /* owned */
 	struct session *session;  /* private to session.c */
 };
 
@@ -164,6 +179,15 @@ const struct device_type *device_type_find(const char *name);
  */
 struct device *device_new(const struct device_type *type, const char *name,
 			  const char *const *options, struct err *e) MUST_CHECK;
+
+/* Opens it; what has to be kept is opened first, unless it is there. */
+int device_open(struct device *d, struct err *e) MUST_CHECK;
+
+void device_kept_init(struct device_kept *k);
+void device_kept_fini(struct device_kept *k);
+
+/* Takes another descriptor. */
+void device_kept_add_take(struct device_kept *k, int fd);
 
 /* The device is closed. NULL is fine. */
 void device_free(struct device *d);

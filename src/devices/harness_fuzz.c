@@ -63,7 +63,7 @@ static void open_once(const struct device_type *type, const char *options)
 	f.spare_fd = memfd_create("spare", MFD_CLOEXEC);
 	f.log_fd = log_file_create(f.device);
 	f.data = driver_alloc(&f.driver, DATA_BYTES, 4096);
-	if (type->open && type->open(f.device, &e) < 0)
+	if (device_open(f.device, &e) < 0)
 		abort();
 	if (type->prepare && type->prepare(f.device, &e) < 0)
 		abort();

@@ -9,13 +9,17 @@
  */
 #include "devices/net.h"
 
+#include "backend/name_lock.h"
+#include "backend/vhost_kernel.h"
 #include "base/fd.h"
 #include "base/num.h"
 #include "virtio/ids.h"
 
 #include <errno.h>
 #include <linux/if_tun.h>
+#include <linux/vhost.h>
 #include <linux/virtio_net.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/ioctl.h>
 
@@ -29,6 +33,7 @@ static const struct opt net_opts[] = {
 	OPT_MAC(struct net, mac, "Ethernet address of the guest; without, it makes one up"),
 	OPT_NUMBER(struct net, queues, 1, NET_PAIRS_MAX, "Pairs of queues"),
 	OPT_NUMBER(struct net, mtu, MTU_MIN, MTU_MAX, "Largest packet, told to the guest"),
+	OPT_FLAG(struct net, vhost, "Frames go through the kernel's vhost-net only"),
 	OPT_END,
 };
 
@@ -38,6 +43,8 @@ static const struct call net_calls[] = {
 	CALL(writev),
 	CALL_ARG(ioctl, 1, TUNSETOFFLOAD),
 	CALL_ARG(ioctl, 1, TUNSETQUEUE),
+	CALL_ARG(ioctl, 1, VHOST_NET_SET_BACKEND),
+	VHOST_KERNEL_CALLS,
 	CALL_END,
 };
 
@@ -120,6 +127,8 @@ static void net_kick(struct device *d, unsigned q)
 		net_ctrl_serve(n);
 	else if (q / 2 >= n->backend->pairs)
 		return;
+	else if (n->vhost)
+		net_vhost_kick(n, q);
 	else if (q % 2 == 0)
 		net_rx_serve(&n->pairs[q / 2]);
 	else if (!n->pairs[q / 2].tx.is_held)
@@ -128,15 +137,18 @@ static void net_kick(struct device *d, unsigned q)
 
 static int net_start(struct device *d, struct err *e)
 {
-	(void)e;
-	net_driver_state_apply(net_of(d));
-	return 0;
+	struct net *n = net_of(d);
+
+	net_driver_state_apply(n);
+	return n->vhost ? net_vhost_start(n, e) : 0;
 }
 
 static void net_stop(struct device *d)
 {
 	struct net *n = net_of(d);
 
+	if (n->vhost)
+		net_vhost_stop(n);
 	for (unsigned i = 0; i < n->backend->pairs; i++) {
 		net_rx_stop(&n->pairs[i]);
 		net_tx_stop(&n->pairs[i]);
@@ -145,6 +157,18 @@ static void net_stop(struct device *d)
 	for (unsigned i = 0; i < n->backend->pairs; i++)
 		net_pair_watch(&n->pairs[i]);
 	n->again_tx = 0;
+}
+
+static void net_reset(struct device *d)
+{
+	net_driver_state_reset(net_of(d));
+}
+
+static uint32_t net_kernel_queues(const struct device *d)
+{
+	const struct net *n = container_of(d, struct net, device);
+
+	return n->vhost ? (1u << (net_has(n, VIRTIO_NET_F_MQ) ? 2 * n->backend->pairs : 2)) - 1 : 0;
 }
 
 /* ---- opening ---- */
@@ -175,8 +199,41 @@ static int check_options(const struct net *n, struct err *e)
 	return 0;
 }
 
-static int open_tap(struct net *n, struct err *e)
+/* No two cards with one address: frames would go to either of them. */
+static int lock_mac(struct net *n, struct err *e)
 {
+	const uint8_t *m = n->mac.byte;
+	char text[18];
+	int fd;
+
+	if (!n->mac.is_set)
+		return 0;
+	snprintf(text, sizeof(text), "%02x:%02x:%02x:%02x:%02x:%02x", m[0], m[1], m[2], m[3], m[4],
+		 m[5]);
+	fd = name_lock("mac", text);
+	if (fd < 0)
+		return err_say(e, -fd, "mac=%s: %s", text,
+			       fd == -EADDRINUSE ? "another VM has this address"
+						 : strerror(-fd));
+	device_kept_add_take(&n->device.kept, fd);
+	return 0;
+}
+
+static int lock_tap(struct net *n, const char *name, struct err *e)
+{
+	int fd = name_lock("tap", name);
+
+	if (fd < 0)
+		return err_say(e, -fd, "tap %s: %s", name,
+			       fd == -EADDRINUSE ? "another VM uses it" : strerror(-fd));
+	device_kept_add_take(&n->device.kept, fd);
+	return 0;
+}
+
+/* A tap vanishes with its last descriptor, but has to be there for the next process: main has it. */
+static int net_keep(struct device *d, struct err *e)
+{
+	struct net *n = net_of(d);
 	const struct tap_options o = {.name = n->tap,
 				      .fd = n->tap_fd == NO_FD ? -1 : (int)n->tap_fd,
 				      .pairs = n->queues,
@@ -184,10 +241,27 @@ static int open_tap(struct net *n, struct err *e)
 				      .netmask = n->netmask};
 	char name[TAP_NAME_MAX];
 	int fds[NET_PAIRS_MAX];
-	int r = tap_open(&o, fds, name, e);
+	int r = check_options(n, e);
 
+	if (r == 0)
+		r = tap_open(&o, fds, name, e);
 	if (r < 0)
 		return r;
+	for (unsigned i = 0; i < n->queues; i++)
+		device_kept_add_take(&d->kept, fds[i]);
+	r = lock_tap(n, name, e);
+	return r == 0 ? lock_mac(n, e) : r;
+}
+
+static int open_tap(struct net *n, struct err *e)
+{
+	struct device_kept *kept = &n->device.kept;
+	int fds[NET_PAIRS_MAX];
+
+	if (kept->n < n->queues)
+		return err_say(e, EBADF, "no tap was handed over");
+	for (unsigned i = 0; i < n->queues; i++)
+		fds[i] = fd_take(&kept->fd[i]);
 	n->backend = &n->tap_backend.backend;
 	return tap_init_take(&n->tap_backend, fds, n->queues, e);
 }
@@ -255,20 +329,31 @@ static int net_open(struct device *d, struct err *e)
 	int r;
 
 	n->again = (struct watch){.fd = -1, .ready = again_ready};
-	r = check_options(n, e);
-	if (r == 0)
-		r = open_tap(n, e);
+	for (unsigned i = 0; i < NET_PAIRS_MAX; i++)
+		n->vhost_fd[i] = -1;
+	r = open_tap(n, e);
 	if (r == 0)
 		r = open_pairs(n, e);
 	if (r < 0)
 		return r;
 	set_features(n);
+	if (n->vhost)
+		r = net_vhost_open(n, e);
+	if (r < 0)
+		return r;
 	net_driver_state_reset(n);
 	n->again.fd = fd_eventfd();
 	if (n->again.fd < 0)
 		return err_set(e, -n->again.fd, "cannot make an eventfd");
 	r = loop_add(d->loop, &n->again, EPOLLIN);
 	return r < 0 ? err_set(e, -r, "cannot watch an eventfd") : 0;
+}
+
+static int net_prepare(struct device *d, struct err *e)
+{
+	struct net *n = net_of(d);
+
+	return n->vhost ? net_vhost_prepare(n, e) : 0;
 }
 
 static void net_close(struct device *d)
@@ -280,6 +365,7 @@ static void net_close(struct device *d)
 	if (n->again.fd >= 0)
 		loop_remove(d->loop, &n->again);
 	fd_close(&n->again.fd);
+	net_vhost_close(n);
 	if (n->backend)
 		n->backend->ops->close(n->backend);
 }
@@ -321,6 +407,10 @@ static int set_link(struct device *d, void *arguments, struct json *reply, struc
 		return 0;
 	n->link_down = !a->state;
 	device_config_changed(d);
+	if (n->vhost) {
+		net_vhost_link(n);
+		return 0;
+	}
 	for (unsigned i = 0; i < n->backend->pairs && d->started; i++)
 		net_rx_serve(&n->pairs[i]);
 	return 0;
@@ -361,14 +451,18 @@ const struct device_type net_type = {
 		    VIRTIO_BIT(VIRTIO_NET_F_CTRL_MAC_ADDR),
 	.size = sizeof(struct net),
 	.config_size = offsetof(struct virtio_net_config, speed),
-	.fds = NET_PAIRS_MAX + 1,
+	.fds = 2 * NET_PAIRS_MAX + 1 + DEVICE_KEPT_MAX,
 	.opts = net_opts,
 	.calls = net_calls,
 	.defaults = net_defaults,
+	.keep = net_keep,
 	.open = net_open,
+	.prepare = net_prepare,
 	.kick = net_kick,
 	.start = net_start,
 	.stop = net_stop,
+	.reset = net_reset,
+	.kernel_queues = net_kernel_queues,
 	.close = net_close,
 	.config = net_config,
 	.commands = net_commands,

@@ -7,6 +7,7 @@
  *	net_tx.c	frames from the guest to the back end
  *	net_ctrl.c	control queue: filters, pairs of queues, offloads
  *	net_header.c	the header in front of every frame
+ *	net_vhost.c	instead of the first two: the kernel
  */
 #pragma once
 
@@ -117,6 +118,7 @@ struct net {
 	char *tap, *host_ip, *netmask;
 	uint32_t tap_fd, queues, mtu;
 	struct opt_mac mac;
+	bool vhost;
 
 	struct net_backend *backend; /* one of: */
 	struct tap tap_backend;
@@ -129,6 +131,10 @@ struct net {
 	uint32_t again_rx, again_tx; /* bit i: pair i has more to do than one turn allows */
 	struct watch again;
 	bool link_down;
+
+	int vhost_fd[NET_PAIRS_MAX];
+	uint64_t vhost_features; /* that the kernel knows */
+	uint32_t vhost_rings;	 /* bit q: the kernel has queue q */
 	struct log_limit complaints;
 };
 
@@ -196,3 +202,17 @@ void net_ctrl_serve(struct net *n);
 
 /* Whether the driver wants a frame that begins so; bytes: how much of it there is. */
 bool net_filter_passes(const struct net *n, const uint8_t *frame, size_t bytes);
+
+/* ---- net_vhost.c: each where the hook of struct device_type is ---- */
+
+int net_vhost_open(struct net *n, struct err *e) MUST_CHECK;
+int net_vhost_prepare(struct net *n, struct err *e) MUST_CHECK;
+int net_vhost_start(struct net *n, struct err *e) MUST_CHECK;
+
+/* Queue q has become live. */
+void net_vhost_kick(struct net *n, unsigned q);
+void net_vhost_stop(struct net *n);
+
+/* n->link_down has changed. */
+void net_vhost_link(struct net *n);
+void net_vhost_close(struct net *n);

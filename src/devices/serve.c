@@ -156,7 +156,7 @@ static int server_init_take(struct server *s, struct device *d, int sock, int li
 		r = control_start(s);
 	s->was_opened = r == 0;
 	r = r < 0 ? err_set(e, -r, "cannot wait for its sockets")
-		  : (d->type->open ? d->type->open(d, e) : 0);
+		  : device_open(d, e);
 	if (r == 0)
 		s->log_fd = log_file_create(d); /* without, front ends get no log */
 	if (r == 0 && sock >= 0) {
@@ -177,6 +177,7 @@ struct arguments {
 	const struct device_type *type;
 	const char *name, *socket_path, *policy_path;
 	int fd;
+	unsigned kept; /* descriptors from DEVICE_FD_KEPT on */
 	bool spawned, disable_jail, help;
 	const char *options[64]; /* ends with NULL */
 };
@@ -290,6 +291,18 @@ static int parse_fd(const char *text, int *ret, struct err *e)
 }
 
 /* One word that begins with "--"; *at is moved over its value. */
+/* Of main only: how many descriptors it keeps for us. */
+static int parse_kept(const char *text, unsigned *ret, struct err *e)
+{
+	uint64_t n;
+
+	if (opt_number(text, &n) < 0 || n > DEVICE_KEPT_MAX)
+		return err_say(e, EINVAL, "--kept %s: not a number up to %d", text,
+			       DEVICE_KEPT_MAX);
+	*ret = (unsigned)n;
+	return 0;
+}
+
 static int parse_switch(struct arguments *a, char **argv, int *at, struct err *e)
 {
 	const struct {
@@ -319,10 +332,12 @@ static int parse_switch(struct arguments *a, char **argv, int *at, struct err *e
 		++*at;
 		return 0;
 	}
-	if (strcmp(word, "--fd") != 0 || !value)
-		return err_say(e, EINVAL, "%s: no such option; see crosvm device --help", word);
 	++*at;
-	return parse_fd(value, &a->fd, e);
+	if (strcmp(word, "--fd") == 0 && value)
+		return parse_fd(value, &a->fd, e);
+	if (strcmp(word, "--kept") == 0 && value)
+		return parse_kept(value, &a->kept, e);
+	return err_say(e, EINVAL, "%s: no such option; see crosvm device --help", word);
 }
 
 static int parse_arguments(struct arguments *a, int argc, char **argv, struct err *e)
@@ -373,6 +388,11 @@ int device_main(int argc, char **argv)
 	mallopt(M_TOP_PAD, 0); /* or all but the largest would come from a heap made in advance */
 	mallopt(M_MMAP_THRESHOLD, LARGE_BYTES);
 	d = device_new(a.type, a.name, a.options, &e);
+	for (unsigned i = 0; d && i < a.kept; i++) {
+		device_kept_add_take(&d->kept, DEVICE_FD_KEPT + (int)i);
+		if (fcntl(DEVICE_FD_KEPT + (int)i, F_SETFD, FD_CLOEXEC) < 0)
+			log_debug("descriptor %u is not there", DEVICE_FD_KEPT + i);
+	}
 	if (!d) {
 		log_error("%s", e.text);
 		return EXIT_USAGE;

@@ -29,6 +29,7 @@ struct device_thread;
 enum {
 	DEVICE_FD_VHOST_USER = 3, /* SOCK_STREAM, see virtio/vhost_user.h */
 	DEVICE_FD_CONTROL = 4,	  /* SOCK_SEQPACKET, see docs/control.md */
+	DEVICE_FD_KEPT = 5,	  /* from here on, with --kept N */
 };
 
 /* The words after `crosvm device`, ended by NULL. The exit code; prints its own messages. */

@@ -20,7 +20,7 @@
 #include <unistd.h>
 
 /* Numbers in the process of what is handed to it. */
-enum { INHERITED_NUMBER = DEVICE_FD_CONTROL + 1, INPUT_NUMBER = INHERITED_NUMBER, OUTPUT_NUMBER };
+enum { INHERITED_NUMBER = DEVICE_FD_KEPT, INPUT_NUMBER = INHERITED_NUMBER, OUTPUT_NUMBER };
 
 enum { SECOND_NS = 1000000000 };
 
@@ -79,9 +79,38 @@ static void device_arguments(struct vm_device *d)
 		d->argv[n++] = (char *)(uintptr_t)"--policy";
 		d->argv[n++] = d->policy;
 	}
+	if (d->kept.n > 0) {
+		snprintf(d->kept_count, sizeof(d->kept_count), "%u", d->kept.n);
+		d->argv[n++] = (char *)(uintptr_t)"--kept";
+		d->argv[n++] = d->kept_count;
+	}
 	if (d->options[0] != '\0')
 		d->argv[n++] = d->options;
 	d->argv[n] = NULL;
+}
+
+/* Has the type open what outlives a process; by a device that is never opened itself. */
+static int device_keep(struct machine *m, struct vm_device *d, struct err *e)
+{
+	const struct device_type *type = d->config->type;
+	const char *list[] = {d->config->options, NULL};
+	struct device *scratch;
+	int r;
+
+	if (!m->config->sandbox || d->config->socket || !type || !type->keep)
+		return 0; /* a thread opens its own */
+	scratch = device_new(type, d->name, list, e);
+	if (!scratch)
+		return -e->code;
+	r = type->keep(scratch, e);
+	if (r < 0)
+		err_in(e, "%s", d->name);
+	if (r == 0) {
+		d->kept = scratch->kept;
+		device_kept_init(&scratch->kept);
+	}
+	device_free(scratch);
+	return r;
 }
 
 static int device_prepare(struct machine *m, struct vm_device *d, struct err *e)
@@ -117,25 +146,30 @@ int device_sockets(struct vm_device *d, int ret_theirs[2], struct err *e)
 	return 0;
 }
 
-size_t device_inherited(const struct config_device *config, int ret_fds[2])
+size_t device_inherited(const struct vm_device *d, int ret_fds[DEVICE_FDS_OWN])
 {
-	ret_fds[0] = config->on_stdio ? STDIN_FILENO : config->inherited_fd;
-	ret_fds[1] = config->on_stdio ? STDOUT_FILENO : -1;
-	return (size_t)(ret_fds[0] >= 0) + (size_t)(ret_fds[1] >= 0);
+	if (d->kept.n > 0) {
+		memcpy(ret_fds, d->kept.fd, d->kept.n * sizeof(ret_fds[0]));
+		return d->kept.n;
+	}
+	ret_fds[0] = d->config->on_stdio ? STDIN_FILENO : d->config->inherited_fd;
+	ret_fds[1] = STDOUT_FILENO;
+	return d->config->on_stdio ? 2 : ret_fds[0] >= 0;
 }
 
 static int device_spawn(struct vm_devices *all, struct vm_device *d, struct err *e)
 {
-	int theirs[2], inherited[2];
+	int theirs[2], inherited[DEVICE_FDS_OWN];
 	int r = device_sockets(d, theirs, e);
+	size_t n;
 
 	if (r < 0)
 		return r;
 	d->fds[0] = (struct spawn_fd){theirs[0], DEVICE_FD_VHOST_USER};
 	d->fds[1] = (struct spawn_fd){theirs[1], DEVICE_FD_CONTROL};
-	device_inherited(d->config, inherited);
-	d->fds[2] = (struct spawn_fd){inherited[0], INPUT_NUMBER};
-	d->fds[3] = (struct spawn_fd){inherited[1], OUTPUT_NUMBER};
+	n = device_inherited(d, inherited);
+	for (size_t i = 0; i < n; i++)
+		d->fds[2 + i] = (struct spawn_fd){inherited[i], INHERITED_NUMBER + (int)i};
 	r = spawn_start(&all->spawner, &all->table[d - all->list], &d->child, e);
 	fd_close(&theirs[0]);
 	fd_close(&theirs[1]);
@@ -187,7 +221,7 @@ static int table_make(struct machine *m, struct err *e)
 
 	for (unsigned i = 0; i < all->count; i++) {
 		struct vm_device *d = &all->list[i];
-		int inherited[2], r = device_prepare(m, d, e);
+		int inherited[DEVICE_FDS_OWN], r = device_prepare(m, d, e);
 
 		if (r < 0)
 			return r;
@@ -196,10 +230,20 @@ static int table_make(struct machine *m, struct err *e)
 			.source = d->source,
 			.argv = d->argv,
 			.fds = d->fds,
-			.nfds = 2 + device_inherited(d->config, inherited),
+			.nfds = 2 + device_inherited(d, inherited),
 		};
 	}
 	return 0;
+}
+
+/* Before an ordinary user's process gives up what rights it has: spawner_init(). */
+static int devices_keep(struct machine *m, struct err *e)
+{
+	int r = 0;
+
+	for (unsigned i = 0; i < m->devices.count && r == 0; i++)
+		r = device_keep(m, &m->devices.list[i], e);
+	return r;
 }
 
 /* Every queue has two eventfds: many devices need more than a process usually may open. */
@@ -244,9 +288,12 @@ int devices_prepare(struct machine *m, struct err *e)
 					.control_sock = -1,
 					.child = {.pidfd = -1, .report_fd = -1}};
 		device_name(all, d);
+		device_kept_init(&d->kept);
 		all->count++;
 	}
-	r = table_make(m, e);
+	r = devices_keep(m, e);
+	if (r == 0)
+		r = table_make(m, e);
 	return r == 0 && m->config->sandbox ? spawner_begin(all, e) : r;
 }
 
@@ -376,6 +423,7 @@ static void device_fini(struct machine *m, struct vm_device *d)
 	device_thread_stop(d->thread);
 	if (m->devices.has_spawner)
 		spawn_kill(&d->child);
+	device_kept_fini(&d->kept);
 	free(d->options);
 	free(d->policy);
 }

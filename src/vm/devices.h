@@ -17,6 +17,7 @@
 #include "base/attr.h"
 #include "base/err.h"
 #include "base/loop.h"
+#include "devices/device.h"
 #include "devices/serve.h"
 #include "jail/respawn.h"
 #include "jail/spawn.h"
@@ -33,8 +34,9 @@
 enum {
 	DEVICE_DEATHS_MAX = 8,
 	DEVICE_NAME_MAX = 24,
-	DEVICE_ARGS_MAX = 12,
-	DEVICE_FDS = 4, /* vhost-user, control, inherited file or standard input and output */
+	DEVICE_ARGS_MAX = 14,
+	DEVICE_FDS_OWN = DEVICE_KEPT_MAX, /* what is kept; or a file; or standard in- and output */
+	DEVICE_FDS = 2 + DEVICE_FDS_OWN,  /* besides vhost-user and control */
 };
 
 struct machine;
@@ -48,6 +50,8 @@ struct vm_device {
 	char *options;		    /* of the process; owned */
 	char *policy;		    /* file in place of the built-in lists, or NULL; owned */
 	char *argv[DEVICE_ARGS_MAX];
+	char kept_count[12];
+	struct device_kept kept; /* for every process of the device; owned */
 	struct spawn_fd fds[DEVICE_FDS];
 	int sock; /* to the process, until the front end takes it */
 	int control_sock;
@@ -93,8 +97,8 @@ struct asks *devices_find(struct machine *m, const char *type, const char *name,
 
 /* ---- between devices.c and deaths.c ---- */
 
-/* What is handed to the process besides its sockets: how many; the others are -1. */
-size_t device_inherited(const struct config_device *config, int ret_fds[2]);
+/* What is handed to the process besides its sockets: how many. */
+size_t device_inherited(const struct vm_device *d, int ret_fds[DEVICE_FDS_OWN]);
 
 /* New pairs of sockets: our ends are kept in d, theirs are for the caller to close. */
 int device_sockets(struct vm_device *d, int ret_theirs[2], struct err *e) MUST_CHECK;
