@@ -17,6 +17,7 @@
 #include "kvm/vcpu.h"
 #include "kvm/vm.h"
 #include "mem/gmem.h"
+#include "mem/ram.h"
 
 #include <stdbool.h>
 #include <stdint.h>
@@ -62,10 +63,11 @@ struct arch_entry {
 };
 
 /*
- * Creates guest memory of size bytes as sealed memfds, with all of it present on both sides of the
- * architecture's holes.
+ * Creates guest memory of size bytes, a multiple of the pages behind it, with all of it present on
+ * both sides of the architecture's holes.
  */
-int arch_memory_new(struct gmem *m, uint64_t size, bool huge_pages, struct err *e) MUST_CHECK;
+int arch_memory_new(struct gmem *m, uint64_t size, const struct ram_options *o, struct err *e)
+	MUST_CHECK;
 
 /* Where PCI finds its windows beside memory of that shape. */
 void arch_pci_layout(const struct gmem *m, struct pci_layout *ret);

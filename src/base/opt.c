@@ -245,6 +245,8 @@ int opt_set(const struct opt *row, void *target, const char *value, struct err *
 {
 	int r;
 
+	if (!value)
+		value = row->bare;
 	if (row->kind != OPT_KIND_FLAG && (!value || !*value)) {
 		char accepted[ERR_TEXT_MAX / 2];
 
@@ -295,6 +297,11 @@ static const struct opt *row_marked_first(const struct opt *table)
 	return NULL;
 }
 
+static bool can_stand_alone(const struct opt *row)
+{
+	return row->kind == OPT_KIND_FLAG || row->bare;
+}
+
 /* One word; seen notes the rows that were set. */
 static int parse_word(const struct opt *table, void *target, char *word, bool is_first,
 		      uint64_t *seen, struct err *e)
@@ -310,7 +317,7 @@ static int parse_word(const struct opt *table, void *target, char *word, bool is
 			       value ? "a key is missing in front of \"=%s\""
 				     : "an empty word between commas%s",
 			       value ? value : "");
-	if (is_first && !value && (!row || row->kind != OPT_KIND_FLAG) && row_marked_first(table)) {
+	if (is_first && !value && !(row && can_stand_alone(row)) && row_marked_first(table)) {
 		row = row_marked_first(table);
 		value = word;
 	}

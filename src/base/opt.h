@@ -9,7 +9,8 @@
  *
  * The syntax is key=value,key=value,flag.  A comma inside a value is written ",,".  A row with
  * OPT_FIRST names the key that a first word without "=" stands for, as in PATH,ro; a first word
- * that is the name of a flag is that flag.  In keys "-" and "_" are the same; texts print "-".
+ * that is a key which can stand alone is that key.  In keys "-" and "_" are the same; texts print
+ * "-".
  *
  * Strings are copied (strdup); opt_fini() frees them.  Structs start zeroed or with defaults whose
  * text fields are NULL.
@@ -47,6 +48,7 @@ struct opt {
 	size_t offset;
 	uint64_t min, max;
 	const char *const *choices; /* NULL-terminated */
+	const char *bare; /* choices: the word that the key alone stands for; NULL: needs one */
 	const char *value;	    /* what the value is called in the help: "FILE" */
 	const char *help;	    /* one sentence without a full stop */
 };
@@ -74,6 +76,9 @@ struct opt {
 #define OPT_CHOICE(s, f, words, h)                                                         \
 	{.name = #f, .kind = OPT_KIND_CHOICE, .offset = OPT_OFFSET(s, f, int), .choices = words, \
 	 .help = h}
+#define OPT_CHOICE_BARE(s, f, words, b, h)                                                 \
+	{.name = #f, .kind = OPT_KIND_CHOICE, .offset = OPT_OFFSET(s, f, int), .choices = words, \
+	 .bare = b, .help = h}
 #define OPT_CHOICE_FIRST(s, f, words, h)                                                   \
 	{.name = #f, .kind = OPT_KIND_CHOICE, .offset = OPT_OFFSET(s, f, int), .choices = words, \
 	 .first = true, .help = h}
@@ -94,7 +99,7 @@ enum { OPT_NO_MALLOC_MAX = 1024 };
  */
 int opt_parse(const struct opt *table, void *target, const char *text, struct err *e) MUST_CHECK;
 
-/* Sets one field; value NULL for a flag without "=". */
+/* Sets one field; value NULL for a key without "=". */
 int opt_set(const struct opt *row, void *target, const char *value, struct err *e) MUST_CHECK;
 
 /* The row of that name, or NULL. */

@@ -18,12 +18,13 @@ struct disk {
 	bool ro, sync;
 	uint32_t queues;
 	uint64_t cache;
-	int format;
+	int format, cow;
 	struct opt_mac mac;
 	int fd;
 };
 
 static const char *const formats[] = {"raw", "qcow2", NULL};
+static const char *const cows[] = {"off", "here", "there", NULL};
 
 static const struct opt rows[] = {
 	OPT_FIRST(struct disk, path, "FILE", "Disk image"),
@@ -34,6 +35,7 @@ static const struct opt rows[] = {
 	OPT_NUMBER(struct disk, queues, 1, 16, "Number of queues"),
 	OPT_SIZE(struct disk, cache, 4096, 1 << 30, "Cache"),
 	OPT_CHOICE(struct disk, format, formats, "Format of the image"),
+	OPT_CHOICE_BARE(struct disk, cow, cows, "here", "Where writes go"),
 	OPT_MAC(struct disk, mac, "Address"),
 	OPT_FD(struct disk, fd, "Open file"),
 	OPT_END,
@@ -62,6 +64,16 @@ static void refused(const char *text, const char *message)
 	assert_int_equal(r, -e.code);
 	assert_string_equal(e.text, message);
 	opt_fini(rows, &d);
+}
+
+static void choice_may_stand_alone(void **state)
+{
+	(void)state;
+	assert_int_equal(parsed("cow").cow, 1);
+	assert_int_equal(parsed("cow=there").cow, 2);
+	assert_null(parsed("cow").path);
+	refused("cow=", "cow: a value is missing: one of off, here, there");
+	refused("ro,format", "format: a value is missing: one of raw, qcow2");
 }
 
 static void empty_text_changes_nothing(void **state)
@@ -181,10 +193,10 @@ static void unknown_and_repeated_keys_are_refused(void **state)
 	(void)state;
 	refused("a,b",
 		"unknown key \"b\"; known: path, id, allow, ro, sync, queues, cache, format, "
-		"mac, fd");
+		"cow, mac, fd");
 	refused("x=1",
 		"unknown key \"x\"; known: path, id, allow, ro, sync, queues, cache, format, "
-		"mac, fd");
+		"cow, mac, fd");
 	refused("ro,ro", "ro is given twice");
 	refused("a,path=b", "path is given twice");
 	refused("ro,", "an empty word between commas");
@@ -324,6 +336,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(empty_text_changes_nothing),
+		cmocka_unit_test(choice_may_stand_alone),
 		cmocka_unit_test(values_of_a_key_that_takes_many_are_joined),
 		cmocka_unit_test(every_kind_is_read),
 		cmocka_unit_test(first_word_needs_no_key),

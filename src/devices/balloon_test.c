@@ -317,7 +317,7 @@ static void test_huge_chain_is_bounded(void **state)
 /* Its rings go the way of all pages; it has itself to blame, and others must not notice. */
 static void test_rings_that_are_given_away(void **state)
 {
-	const uint32_t first = DRIVER_BASE / FRAME, n = MEMORY / FRAME;
+	const uint32_t first = DRIVER_BASE / FRAME, n = MEMORY / FRAME, last = first + n - 1;
 	struct driver_buf b;
 	uint32_t *frames;
 	gpa list;
@@ -338,7 +338,7 @@ static void test_rings_that_are_given_away(void **state)
 	assert_int_equal(vu_set(&h.d.conn, VU_RESET_DEVICE), 0);
 	driver_reset(&h.d);
 	assert_int_equal(driver_send_queue(&h.d, INFLATE), 0);
-	send_frames(INFLATE, &first, 1);
+	send_frames(INFLATE, &last, 1);
 }
 
 static void test_many_chains_let_commands_through(void **state)

@@ -28,7 +28,7 @@ static int set_up(void **state)
 	(void)state;
 	gmem_init(&gmem);
 	for (unsigned i = 0; i < 2; i++) {
-		int fd = memfd_new("test", FRAMES * FRAME, false, &e);
+		int fd = memfd_new("test", FRAMES * FRAME, 0, &e);
 
 		assert_int_equal(gmem_map_take(&gmem, bases[i], FRAMES * FRAME, fd, 0), 0);
 		assert_true(gmem_fill(&gmem, bases[i], 7, FRAMES * FRAME));
@@ -205,7 +205,7 @@ static int set_up_huge(void **state)
 {
 	const uint64_t size = HUGE_PAGES * (uint64_t)HUGE + HUGE / 2;
 	struct err e;
-	int fd = memfd_new("test", size + HUGE / 2, false, &e);
+	int fd = memfd_new("test", size + HUGE / 2, 0, &e);
 
 	(void)state;
 	gmem_init(&gmem);

@@ -20,7 +20,7 @@ enum { PAGE = 4096 };
 static void size_is_sealed(void **state)
 {
 	struct err e;
-	auto_fd fd = memfd_new("test", 4 * PAGE, false, &e);
+	auto_fd fd = memfd_new("test", 4 * PAGE, 0, &e);
 	struct stat st;
 
 	(void)state;
@@ -39,9 +39,9 @@ static void size_that_cannot_be_is_refused(void **state)
 	struct err e;
 
 	(void)state;
-	assert_int_equal(memfd_new("test", UINT64_C(1) << 63, false, &e), -EINVAL);
+	assert_int_equal(memfd_new("test", UINT64_C(1) << 63, 0, &e), -EINVAL);
 	assert_non_null(strstr(e.text, "cannot make guest memory of 8796093022208 MiB"));
-	assert_int_equal(memfd_new("test", 3 * PAGE, true, &e), -EINVAL);
+	assert_int_equal(memfd_new("test", 3 * PAGE, 2 << 20, &e), -EINVAL);
 }
 
 static void name_that_cannot_be_is_refused(void **state)
@@ -52,14 +52,14 @@ static void name_that_cannot_be_is_refused(void **state)
 	(void)state;
 	memset(name, 'x', sizeof(name) - 1);
 	name[sizeof(name) - 1] = '\0';
-	assert_int_equal(memfd_new(name, PAGE, false, &e), -EINVAL);
+	assert_int_equal(memfd_new(name, PAGE, 0, &e), -EINVAL);
 	assert_non_null(strstr(e.text, "cannot create guest memory"));
 }
 
 static void hole_reads_as_zero_for_every_mapping(void **state)
 {
 	struct err e;
-	auto_fd fd = memfd_new("test", 4 * PAGE, false, &e);
+	auto_fd fd = memfd_new("test", 4 * PAGE, 0, &e);
 	struct stat st;
 	uint8_t *a = mmap(NULL, 4 * PAGE, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
 	uint8_t *b = mmap(NULL, 4 * PAGE, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);

@@ -42,9 +42,11 @@ static int stage_kvm(struct machine *m, struct err *e)
 
 static int stage_memory(struct machine *m, struct err *e)
 {
-	int r = arch_memory_new(&m->gmem, m->config->mem_bytes, false, e);
+	int r = arch_memory_new(&m->gmem, m->config->mem_bytes, &m->config->ram, e);
 
-	return r < 0 ? r : vm_memory_set(&m->vm, &m->gmem, e);
+	if (r < 0)
+		return err_in(e, "--mem");
+	return vm_memory_set(&m->vm, &m->gmem, e);
 }
 
 static int stage_platform(struct machine *m, struct err *e)

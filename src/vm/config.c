@@ -270,6 +270,11 @@ static void check_whole(struct parse *p, const struct config_items *kept)
 		config_error_note(p->errors, &e);
 	if (add_defaults(p->config, &e) < 0)
 		config_error_note(p->errors, &e);
+	if (p->config->ram.dump && p->config->sandbox) {
+		err_say(&e, EINVAL, "--mem: dump: what is in a jail leaves no core dumps; add "
+				    "--disable-sandbox");
+		config_error_note(p->errors, &e);
+	}
 }
 
 static void dump(struct parse *p, const struct config_items *kept)

@@ -11,6 +11,7 @@
 #include "base/attr.h"
 #include "base/err.h"
 #include "chip/serial_port.h"
+#include "mem/ram.h"
 #include "vm/balloon.h"
 
 #include <stdbool.h>
@@ -48,6 +49,7 @@ struct config {
 	char *initrd; /* NULL for none */
 	char *params; /* kernel command line of -p and of root disks; "" for none */
 	uint64_t mem_bytes;
+	struct ram_options ram;
 	uint32_t cpus;
 	char *socket; /* control socket or the directory for it; NULL for none */
 	char *name;   /* of the VM, which socket is made from; NULL for none */

@@ -26,10 +26,31 @@ static const char *const log_levels[] = {
 
 static const struct opt mem_row = OPT_SIZE(struct config, mem_bytes, MIB, 4ull << 40, NULL);
 
-/* A plain number counts MiB, as it always did; 1G and size=1G are sizes. */
-static int set_mem(struct config *c, const char *value, struct err *e)
+enum { HUGE_NONE, HUGE_2M, HUGE_1G };
+
+static const char *const huge_sizes[] = {
+	[HUGE_NONE] = "off", [HUGE_2M] = "2M", [HUGE_1G] = "1G", NULL};
+
+struct mem {
+	char *size;
+	int hugepages;
+	bool thp, shared, lock, dump;
+};
+
+static const struct opt mem_opts[] = {
+	OPT_FIRST(struct mem, size, "MIB", "How much; 512 are MiB, 2G has a unit"),
+	OPT_CHOICE_BARE(struct mem, hugepages, huge_sizes, "2M",
+			"Of huge pages that the host has set aside"),
+	OPT_FLAG(struct mem, thp, "Of huge pages where the host can put some together"),
+	OPT_FLAG(struct mem, shared, "Shared with the devices' processes: always so"),
+	OPT_FLAG(struct mem, lock, "All of it from the start, never swapped out"),
+	OPT_FLAG(struct mem, dump, "Part of core dumps; needs --disable-sandbox"),
+	OPT_END,
+};
+
+/* A plain number counts MiB, as it always did; 1G is a size. */
+static int set_mem_size(struct config *c, const char *text, struct err *e)
 {
-	const char *text = strncmp(value, "size=", 5) == 0 ? value + 5 : value;
 	uint64_t n;
 
 	if (opt_number(text, &n) < 0)
@@ -38,6 +59,31 @@ static int set_mem(struct config *c, const char *value, struct err *e)
 		return err_say(e, ERANGE, "\"%s\": not a number of MiB from 1 to %llu", text,
 			       (unsigned long long)(mem_row.max / MIB));
 	c->mem_bytes = n * MIB;
+	return 0;
+}
+
+static int set_mem(struct config *c, const char *value, struct err *e)
+{
+	static const uint64_t page_bytes[] = {[HUGE_2M] = 2 * MIB, [HUGE_1G] = 1 << 30};
+	struct mem m = {.shared = true};
+	int r = opt_parse(mem_opts, &m, value, e);
+
+	if (r == 0 && m.size)
+		r = set_mem_size(c, m.size, e);
+	opt_fini(mem_opts, &m);
+	if (r < 0)
+		return r;
+	if (!m.shared)
+		return err_say(e, EINVAL, "shared=off: the devices' processes need it");
+	if (m.thp && m.hugepages != HUGE_NONE)
+		return err_say(e, EINVAL, "thp and hugepages exclude each other");
+	c->ram = (struct ram_options){.page_bytes = page_bytes[m.hugepages],
+				      .thp = m.thp,
+				      .lock = m.lock,
+				      .dump = m.dump};
+	if (c->ram.page_bytes && c->mem_bytes % c->ram.page_bytes != 0)
+		return err_say(e, EINVAL, "not a whole number of huge pages of %s",
+			       huge_sizes[m.hugepages]);
 	return 0;
 }
 
@@ -160,7 +206,7 @@ static int add_serial(struct config *c, const char *value, struct err *e)
 #define ROW_FIELD(l, n, v, h, r) .arg = {.name = n, .letter = l, .value = v, .help = h}, .row = r
 
 const struct config_option config_options[] = {
-	{ROW_CALL('m', "mem", "MIB", "Guest memory in MiB, or with a unit: 2G", set_mem),
+	{ROW_CALL('m', "mem", "MIB[,KEY...]", "Guest memory", set_mem), .keys = mem_opts,
 	 .default_text = "256"},
 	{ROW_FIELD('c', "cpus", "N", "Virtual CPUs",
 		   OPT_NUMBER(struct config, cpus, 1, CONFIG_CPUS_MAX, NULL)),

@@ -229,7 +229,36 @@ static void memory_is_mib_or_has_a_unit(void **state)
 	refused("-m 12x kernel", "--mem: \"12x\": not a size from 1M to 4T");
 	refused("-m 99999999999999999999 kernel",
 		"--mem: \"99999999999999999999\": not a size from 1M to 4T");
-	refused("--mem= kernel", "--mem: a value is missing: MIB");
+	refused("--mem= kernel", "--mem: a value is missing: MIB[,KEY...]");
+}
+
+static void memory_has_keys(void **state)
+{
+	(void)state;
+	accepted("-m 512,hugepages kernel");
+	assert_int_equal(config.mem_bytes, 512 << 20);
+	assert_int_equal(config.ram.page_bytes, 2 << 20);
+	accepted("--mem hugepages=1G,size=2G,lock,shared kernel");
+	assert_int_equal(config.mem_bytes, UINT64_C(2) << 30);
+	assert_int_equal(config.ram.page_bytes, 1 << 30);
+	assert_true(config.ram.lock);
+	assert_false(config.ram.thp || config.ram.dump);
+	accepted("--mem thp kernel");
+	assert_int_equal(config.mem_bytes, 256 << 20);
+	assert_true(config.ram.thp);
+	accepted("--mem 1G,dump --disable-sandbox kernel");
+	assert_true(config.ram.dump);
+	refused("--mem 1G,dump kernel", "--mem: dump: what is in a jail leaves no core dumps; add "
+					"--disable-sandbox");
+	refused("-m 511,hugepages kernel", "--mem: not a whole number of huge pages of 2M");
+	refused("-m 512,hugepages=1G kernel", "--mem: not a whole number of huge pages of 1G");
+	refused("-m 512,hugepages=4M kernel",
+		"--mem: hugepages: \"4M\": not one of off, 2M, 1G");
+	refused("-m 512,thp,hugepages kernel", "--mem: thp and hugepages exclude each other");
+	refused("-m 512,shared=off kernel",
+		"--mem: shared=off: the devices' processes need it");
+	refused("-m 512,swap kernel", "--mem: unknown key \"swap\"; known: size, hugepages, thp, "
+				      "shared, lock, dump");
 }
 
 static void params_are_joined_in_order(void **state)
@@ -675,6 +704,7 @@ int main(void)
 		TEST(kernel_may_stand_anywhere),
 		TEST(values_come_in_several_forms),
 		TEST(memory_is_mib_or_has_a_unit),
+		TEST(memory_has_keys),
 		TEST(params_are_joined_in_order),
 		TEST(every_mistake_of_a_line_is_told),
 		TEST(more_mistakes_than_there_is_room_for_are_counted),

@@ -28,6 +28,7 @@ struct machine {
 	struct gmem memory;
 };
 
+static const struct ram_options ordinary;
 static struct sample sample;
 static char printed[4096];
 
@@ -43,7 +44,7 @@ static int machine_setup(void **state)
 		return 0;
 	}
 	assert_int_equal(vm_init(&m->vm, &m->kvm, &e), 0);
-	assert_int_equal(arch_memory_new(&m->memory, MEMORY_BYTES, false, &e), 0);
+	assert_int_equal(arch_memory_new(&m->memory, MEMORY_BYTES, &ordinary, &e), 0);
 	assert_int_equal(vm_memory_set(&m->vm, &m->memory, &e), 0);
 	assert_int_equal(arch_vm_init(&m->vm, &e), 0);
 	*state = m;

@@ -4,9 +4,7 @@
 
 #include "arch/x86_64/layout.h"
 #include "arch/x86_64/memory.h"
-#include "base/fd.h"
 #include "base/num.h"
-#include "mem/memfd.h"
 
 #include <assert.h>
 #include <errno.h>
@@ -45,42 +43,28 @@ bool memory_is_free(const struct gmem *m, uint64_t base, uint64_t n, uint64_t mi
 	return base >= LAYOUT_HIGH || base + n <= LAYOUT_EBDA;
 }
 
-static int region_new(struct gmem *m, const char *name, gpa base, uint64_t size, bool huge_pages,
-		      struct err *e)
-{
-	auto_fd fd = memfd_new(name, size, huge_pages, e);
-	int r;
-
-	if (fd < 0)
-		return fd;
-	r = gmem_map_take(m, base, size, fd, 0);
-	if (r < 0)
-		return err_set(e, -r, "cannot map %llu bytes of guest memory",
-			       (unsigned long long)size);
-	fd = -1; /* the region has it now */
-	return 0;
-}
-
-int arch_memory_new(struct gmem *m, uint64_t size, bool huge_pages, struct err *e)
+int arch_memory_new(struct gmem *m, uint64_t size, const struct ram_options *o, struct err *e)
 {
 	const unsigned bits = memory_address_bits();
-	const uint64_t low = min_u64(size, LAYOUT_HOLE);
+	const uint64_t page = o->page_bytes ? o->page_bytes : PAGE_BYTES;
+	const uint64_t low = min_u64(size, round_down(LAYOUT_HOLE, page));
 	int r;
 
 	gmem_init(m);
 	if (size < LAYOUT_MEMORY_MIN)
 		return err_say(e, EINVAL, "guest memory of %llu KiB is too small: at least %u MiB",
 			       (unsigned long long)size >> 10, LAYOUT_MEMORY_MIN >> 20);
-	if (size % PAGE_BYTES != 0)
-		return err_say(e, EINVAL, "guest memory is not a whole number of pages");
+	if (size % page != 0)
+		return err_say(e, EINVAL, "guest memory is not a whole number of pages of %llu KiB",
+			       (unsigned long long)page >> 10);
 	if (size - low > (UINT64_C(1) << bits) - LAYOUT_4G)
 		return err_say(
 			e, EINVAL,
 			"guest memory of %llu MiB exceeds the %u address bits of this processor",
 			(unsigned long long)size >> 20, bits);
-	r = region_new(m, "guest-low", 0, low, huge_pages, e);
+	r = ram_add(m, "guest-low", 0, low, o, e);
 	if (r == 0 && size > low)
-		r = region_new(m, "guest-high", LAYOUT_4G, size - low, huge_pages, e);
+		r = ram_add(m, "guest-high", LAYOUT_4G, size - low, o, e);
 	if (r < 0)
 		gmem_fini(m);
 	return r;

@@ -17,6 +17,7 @@
 #define MIB UINT64_C(0x100000)
 
 static struct gmem gmem;
+static const struct ram_options ordinary;
 static struct err err;
 
 static int memory_drop(void **state)
@@ -30,7 +31,7 @@ static int memory_drop(void **state)
 static void all_memory_is_present_on_both_sides(void **state)
 {
 	(void)state;
-	assert_int_equal(arch_memory_new(&gmem, 5120 * MIB, false, &err), 0);
+	assert_int_equal(arch_memory_new(&gmem, 5120 * MIB, &ordinary, &err), 0);
 
 	assert_int_equal(gmem_size(&gmem), 5120 * MIB);
 	assert_int_equal(memory_low_end(&gmem), LAYOUT_HOLE);
@@ -43,11 +44,11 @@ static void all_memory_is_present_on_both_sides(void **state)
 static void memory_up_to_the_hole_is_one_piece(void **state)
 {
 	(void)state;
-	assert_int_equal(arch_memory_new(&gmem, LAYOUT_HOLE, false, &err), 0);
+	assert_int_equal(arch_memory_new(&gmem, LAYOUT_HOLE, &ordinary, &err), 0);
 	assert_int_equal(gmem.nregions, 1);
 	gmem_fini(&gmem);
 
-	assert_int_equal(arch_memory_new(&gmem, LAYOUT_HOLE + MIB, false, &err), 0);
+	assert_int_equal(arch_memory_new(&gmem, LAYOUT_HOLE + MIB, &ordinary, &err), 0);
 	assert_int_equal(gmem.nregions, 2);
 	assert_int_equal(gmem.regions[1].base, LAYOUT_4G);
 	assert_int_equal(gmem.regions[1].size, MIB);
@@ -56,11 +57,11 @@ static void memory_up_to_the_hole_is_one_piece(void **state)
 static void impossible_sizes_are_refused(void **state)
 {
 	(void)state;
-	assert_true(arch_memory_new(&gmem, 0, false, &err) < 0);
+	assert_true(arch_memory_new(&gmem, 0, &ordinary, &err) < 0);
 	assert_non_null(strstr(err.text, "too small"));
-	assert_true(arch_memory_new(&gmem, 8 * MIB + 1, false, &err) < 0);
+	assert_true(arch_memory_new(&gmem, 8 * MIB + 1, &ordinary, &err) < 0);
 	assert_non_null(strstr(err.text, "pages"));
-	assert_true(arch_memory_new(&gmem, UINT64_C(1) << 56, false, &err) < 0);
+	assert_true(arch_memory_new(&gmem, UINT64_C(1) << 56, &ordinary, &err) < 0);
 	assert_non_null(strstr(err.text, "address bits"));
 	assert_int_equal(gmem.nregions, 0);
 }
@@ -70,7 +71,7 @@ static void pci_windows_avoid_memory_and_stay_addressable(void **state)
 	struct pci_layout pci;
 
 	(void)state;
-	assert_int_equal(arch_memory_new(&gmem, 5120 * MIB, false, &err), 0);
+	assert_int_equal(arch_memory_new(&gmem, 5120 * MIB, &ordinary, &err), 0);
 	arch_pci_layout(&gmem, &pci);
 
 	assert_true(pci.mem64_base >= gmem_end(&gmem));
@@ -87,7 +88,7 @@ static void map_is_sorted_and_adds_up(void **state)
 	unsigned n;
 
 	(void)state;
-	assert_int_equal(arch_memory_new(&gmem, 5120 * MIB, false, &err), 0);
+	assert_int_equal(arch_memory_new(&gmem, 5120 * MIB, &ordinary, &err), 0);
 	n = e820_fill(&gmem, map);
 
 	assert_int_equal(n, 7);
@@ -108,7 +109,7 @@ static void map_without_high_memory_ends_at_kvms_pages(void **state)
 	struct e820_range map[E820_MAX];
 
 	(void)state;
-	assert_int_equal(arch_memory_new(&gmem, 64 * MIB, false, &err), 0);
+	assert_int_equal(arch_memory_new(&gmem, 64 * MIB, &ordinary, &err), 0);
 
 	assert_int_equal(e820_fill(&gmem, map), 6);
 	assert_int_equal(map[5].base, LAYOUT_KVM_IDENTITY_MAP);
@@ -150,7 +151,7 @@ static uint64_t translate(uint64_t linear)
 static void first_4_gib_map_to_themselves(void **state)
 {
 	(void)state;
-	assert_int_equal(arch_memory_new(&gmem, 8 * MIB, false, &err), 0);
+	assert_int_equal(arch_memory_new(&gmem, 8 * MIB, &ordinary, &err), 0);
 	assert_true(paging_write(&gmem));
 
 	assert_int_equal(translate(0), 0);
@@ -165,7 +166,7 @@ static void descriptors_are_those_of_the_boot_protocol(void **state)
 	uint64_t gdt[5];
 
 	(void)state;
-	assert_int_equal(arch_memory_new(&gmem, 8 * MIB, false, &err), 0);
+	assert_int_equal(arch_memory_new(&gmem, 8 * MIB, &ordinary, &err), 0);
 	assert_true(regs_gdt_write(&gmem, ARCH_ENTRY_LONG));
 	assert_true(gmem_read(&gmem, LAYOUT_GDT, gdt, sizeof(gdt)));
 
