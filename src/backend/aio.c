@@ -48,6 +48,7 @@ int aio_init(struct aio *a, struct loop *l, const struct aio_options *o, struct 
 			  .nfiles = o->nfiles,
 			  .depth = o->depth,
 			  .threads = o->threads ? o->threads : AIO_THREADS_DEFAULT};
+	a->posted_last = &a->posted;
 	memcpy(a->files, o->files, sizeof(a->files[0]) * o->nfiles);
 	r = engine_init(a, o->engine ? o->engine : &aio_uring, e);
 	if (r < 0 && !o->engine)
@@ -91,12 +92,35 @@ void aio_submit(struct aio *a, struct aio_req *r)
 	a->engine->queue(a, r);
 }
 
+void aio_post(struct aio *a, struct aio_req *r, int64_t result)
+{
+	assert(a->in_flight < a->depth);
+	a->in_flight++;
+	r->result = result;
+	r->next = NULL;
+	*a->posted_last = r;
+	a->posted_last = &r->next;
+}
+
+static void reap_posted(struct aio *a)
+{
+	while (a->posted) {
+		struct aio_req *r = a->posted;
+
+		a->posted = r->next;
+		if (!a->posted)
+			a->posted_last = &a->posted;
+		aio_done(a, r, r->result);
+	}
+}
+
 void aio_flush(struct aio *a)
 {
 	arm(a, false);
 	do {
 		a->engine->start(a);
 		a->engine->reap(a);
+		reap_posted(a);
 	} while (a->queued > 0 || (a->in_flight > 0 && !arm(a, true)));
 }
 

@@ -37,7 +37,7 @@ enum aio_op {
 enum {
 	AIO_IOV_MAX = 1024,      /* the kernel's limit; longer requests are submitted in parts */
 	AIO_DEPTH_MAX = 4096,    /* requests in flight */
-	AIO_FILES_MAX = 4,       /* registered files */
+	AIO_FILES_MAX = 20,      /* registered files */
 	AIO_THREADS_DEFAULT = 4, /* enough to keep one disk busy; a thread costs 20 KiB */
 	AIO_THREADS_MAX = 16,
 };
@@ -85,6 +85,7 @@ struct aio {
 	unsigned nfiles, depth, threads;
 	unsigned queued, in_flight; /* queued: not started yet; counted by in_flight too */
 	bool is_armed;
+	struct aio_req *posted, **posted_last; /* done without I/O */
 	void *state; /* of the engine */
 
 	/* Optional: after completions that the loop handed out, to notify once for all of them. */
@@ -114,6 +115,9 @@ void aio_fini(struct aio *a);
 
 /* Queues a request; in_flight < depth. */
 void aio_submit(struct aio *a, struct aio_req *r);
+
+/* Completes with the next aio_flush(), without I/O: its result is known; in_flight < depth. */
+void aio_post(struct aio *a, struct aio_req *r, int64_t result);
 
 /* Starts what is queued and hands out what is done; also what done() submitted in turn. */
 void aio_flush(struct aio *a);

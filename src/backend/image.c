@@ -9,8 +9,8 @@
 #include <assert.h>
 #include <errno.h>
 
-static const struct image_ops *const formats[] = {&image_raw};
-const char *const image_formats[] = {"raw", NULL};
+static const struct image_ops *const formats[] = {&image_raw, &image_qcow2};
+const char *const image_formats[] = {"raw", "qcow2", NULL};
 
 static_assert(ARRAY_LEN(image_formats) == ARRAY_LEN(formats) + 1, "a word for each format");
 
@@ -32,7 +32,9 @@ int image_open(struct image *im, const struct image_options *o, struct err *e)
 		im->ops = NULL;
 		return r;
 	}
-	r = im->ops->open(im, e);
+	im->discard_block = im->host_block;
+	im->files[im->nfiles++] = im->fd;
+	r = im->ops->open(im, o, e);
 	if (r < 0) {
 		err_in(e, "%s", o->path);
 		image_close(im);
@@ -53,6 +55,19 @@ void image_close(struct image *im)
 	fd_close(&im->fd);
 	fd_close(&im->lock_fd);
 	im->ops = NULL;
+}
+
+int image_resize(struct image *im, uint64_t size, struct err *e)
+{
+	if (!im->writable)
+		return err_say(e, EROFS, "the disk is read-only");
+	if (size % im->block_size != 0)
+		return err_say(e, EINVAL, "size %llu: not a multiple of the block size, %u",
+			       (unsigned long long)size, im->block_size);
+	if (size < im->size && !(im->is_block_device && size == 0))
+		return err_say(e, EINVAL, "size %llu: less than the disk has, %llu",
+			       (unsigned long long)size, (unsigned long long)im->size);
+	return im->ops->resize(im, size, e);
 }
 
 void image_submit(struct image *im, struct image_req *r)

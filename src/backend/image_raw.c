@@ -13,8 +13,10 @@
 #include <assert.h>
 #include <errno.h>
 #include <linux/falloc.h>
+#include <linux/fs.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <unistd.h>
 
 enum {
@@ -303,10 +305,11 @@ static void remark_on_contents(struct image *im)
 		im->remark = "it begins like a qcow2 image but is used as raw";
 }
 
-static int raw_open(struct image *im, struct err *e)
+static int raw_open(struct image *im, const struct image_options *o, struct err *e)
 {
 	struct raw *raw = calloc(1, sizeof(*raw));
 
+	(void)o;
 	if (!raw)
 		return err_set(e, ENOMEM, "cannot open image");
 	im->state = raw;
@@ -321,6 +324,22 @@ static int raw_open(struct image *im, struct err *e)
 		raw->bounce[raw->nbounce++] = buffer;
 	}
 	remark_on_contents(im);
+	return 0;
+}
+
+static int raw_resize(struct image *im, uint64_t size, struct err *e)
+{
+	uint64_t now = size;
+
+	if (im->is_block_device && ioctl(im->fd, BLKGETSIZE64, &now) < 0)
+		return err_set(e, errno, "cannot find the size of the device");
+	now = round_down(now, im->block_size);
+	if (now < size || now < im->size)
+		return err_say(e, ENOSPC, "the device has %llu bytes only",
+			       (unsigned long long)now);
+	if (!im->is_block_device && ftruncate(im->fd, (off_t)size) < 0)
+		return err_set(e, errno, "cannot make the file larger");
+	im->size = size ? size : now;
 	return 0;
 }
 
@@ -341,5 +360,6 @@ const struct image_ops image_raw = {
 	.name = "raw",
 	.open = raw_open,
 	.submit = raw_submit,
+	.resize = raw_resize,
 	.close = raw_close,
 };

@@ -48,6 +48,36 @@ const struct iovec *iov_at_next(const struct iov_at *at, struct iovec *storage, 
 	return storage;
 }
 
+size_t iov_at_cut(const struct iov_at *at, size_t bytes, struct iovec *parts, unsigned max,
+		  unsigned *ret_n)
+{
+	size_t skip = at->skip, done = 0;
+	unsigned n = 0;
+
+	for (; n < at->n && n < max && done < bytes; n++) {
+		size_t part = min_size(at->v[n].iov_len - skip, bytes - done);
+
+		parts[n] = iov_of((char *)at->v[n].iov_base + skip, part);
+		done += part;
+		skip = 0;
+	}
+	*ret_n = n;
+	return done;
+}
+
+void iov_at_zero(const struct iov_at *at, size_t bytes)
+{
+	size_t skip = at->skip, done = 0;
+
+	for (unsigned i = 0; i < at->n && done < bytes; i++) {
+		size_t part = min_size(at->v[i].iov_len - skip, bytes - done);
+
+		memset((char *)at->v[i].iov_base + skip, 0, part);
+		done += part;
+		skip = 0;
+	}
+}
+
 size_t iov_at_gather(const struct iov_at *at, void *buf, size_t bytes)
 {
 	size_t skip = at->skip, done = 0;

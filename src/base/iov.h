@@ -47,6 +47,16 @@ void iov_at_skip(struct iov_at *at, size_t bytes);
 const struct iovec *iov_at_next(const struct iov_at *at, struct iovec *storage, unsigned max,
 				unsigned *ret_n) MUST_CHECK;
 
+/*
+ * The same for exactly bytes of it: sets up to max of parts and *ret_n, and returns how many bytes
+ * they hold, fewer where max is reached.
+ */
+size_t iov_at_cut(const struct iov_at *at, size_t bytes, struct iovec *parts, unsigned max,
+		  unsigned *ret_n) MUST_CHECK;
+
+/* Sets up to bytes of what lies ahead to zero, without going on. */
+void iov_at_zero(const struct iov_at *at, size_t bytes);
+
 /* Copies up to bytes between what lies ahead and buf, without going on; returns how many. */
 size_t iov_at_gather(const struct iov_at *at, void *buf, size_t bytes);
 size_t iov_at_scatter(const struct iov_at *at, const void *buf, size_t bytes);

@@ -52,6 +52,8 @@ enum {
 	ROUNDS_MAX = 64, /* batches of a queue before others get their turn */
 };
 
+enum { CACHE_MIN = 64 << 10, CACHE_MAX = 1 << 30 };
+
 static const char *const block_sizes[] = {"auto", "512", "4096", NULL};
 static const char *const aio_words[] = {"auto", "io_uring", "threads", NULL};
 static const struct aio_engine *const aio_engines[] = {NULL, &aio_uring, &aio_threads};
@@ -89,7 +91,8 @@ struct block {
 	struct device device;
 
 	/* Options. */
-	char *path, *id;
+	char *path, *id, *backing;
+	uint64_t cache;
 	bool ro, direct, sparse, root;
 	int format, aio, block_size;
 	uint32_t queues, threads;
@@ -115,6 +118,11 @@ static const struct opt block_opts[] = {
 	OPT_TEXT(struct block, id, "TEXT", "Serial number that the guest sees, up to 20 bytes"),
 	OPT_NUMBER(struct block, queues, 1, QUEUES_MAX, "Number of request queues"),
 	OPT_FLAG(struct block, direct, "Bypass the page cache of the host"),
+	OPT_SIZE(struct block, cache, CACHE_MIN, CACHE_MAX,
+		 "qcow2: memory for tables of the image, 32M at most if not given"),
+	OPT_TEXT(struct block, backing, "on|DIR[:DIR...]",
+		 "qcow2: backing files that may be opened: those that the image names, or those in "
+		 "these folders only; none if not given"),
 	OPT_FLAG(struct block, sparse, "Give discarded space back to the host"),
 	OPT_CHOICE(struct block, block_size, block_sizes, "Bytes of a logical block"),
 	OPT_CHOICE(struct block, aio, aio_words, "How I/O is done"),
@@ -134,6 +142,7 @@ static const struct call block_calls[] = {
 	CALL(pwritev2),
 	CALL(fdatasync),
 	CALL(fallocate),
+	CALL(ftruncate), /* qcow2: room for clusters; resize */
 	CALL(futex), /* the pool of threads: its lock, its wait, a thread's end */
 	CALL(poll),
 	CALL(ppoll),
@@ -548,10 +557,10 @@ static int open_pool(struct block *b, struct err *e)
 static int open_io(struct block *b, struct err *e)
 {
 	const struct aio_options o = {.engine = aio_engines[b->aio],
-				      .depth = REQUESTS,
+				      .depth = REQUESTS + IMAGE_AIO_EXTRA,
 				      .threads = b->threads,
-				      .files = &b->image.fd,
-				      .nfiles = 1};
+				      .files = b->image.files,
+				      .nfiles = b->image.nfiles};
 	int r = aio_init(&b->io, b->device.loop, &o, e);
 
 	if (r < 0)
@@ -608,6 +617,8 @@ static int block_open(struct device *d, struct err *e)
 					.writable = !b->ro,
 					.direct = b->direct,
 					.sparse = b->sparse,
+					.cache_bytes = b->cache,
+					.backing = b->backing,
 					.block_size = sizes[b->block_size]};
 	int r;
 
@@ -663,7 +674,7 @@ static void block_config(struct device *d, void *out)
 		.num_queues = (uint16_t)b->queues,
 		.max_discard_sectors = DISCARD_SECTORS,
 		.max_discard_seg = RANGES_MAX,
-		.discard_sector_alignment = im->host_block / SECTOR,
+		.discard_sector_alignment = im->discard_block / SECTOR,
 		.max_write_zeroes_sectors = ZERO_SECTORS,
 		.max_write_zeroes_seg = RANGES_MAX,
 		.write_zeroes_may_unmap = b->sparse,
@@ -725,7 +736,7 @@ const struct device_type block_type = {
 	.config_size = offsetof(struct virtio_blk_config, max_secure_erase_sectors),
 	.writes_files = true,
 	.kernel_threads = true,
-	.fds = 6, /* image, lock, ring, completions, again, timer */
+	.fds = 7 + 3 * IMAGE_BACKING_MAX, /* image, lock, metadata; ring, completions, again, timer */
 	.opts = block_opts,
 	.calls = block_calls,
 	.defaults = block_defaults,

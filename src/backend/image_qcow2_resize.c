@@ -1,0 +1,130 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * image_qcow2_resize.c - makes a disk larger while it is in use
+ *
+ * Most often only the size in the header changes.  A larger L1 table is written somewhere else,
+ * synced, and then the header is pointed to it (Q5).  Blocks for as long as that takes.
+ */
+#include "backend/image_qcow2_open.h"
+#include "base/num.h"
+
+#include <errno.h>
+#include <string.h>
+
+static uint64_t l1_entries_for(const struct qcow2 *q, uint64_t size)
+{
+	uint64_t per_entry = UINT64_C(1) << (2 * q->cluster_bits - 3);
+
+	return size / per_entry + (size % per_entry != 0);
+}
+
+static int copy_l1(struct qcow2 *q, uint64_t to)
+{
+	const struct qcow2_header *h = &q->layers[0].h;
+	uint64_t bytes = 8 * (uint64_t)h->l1_entries;
+	uint8_t slice[QCOW2_SLICE];
+	int r = 0;
+
+	for (uint64_t done = 0; r == 0 && done < bytes;) {
+		size_t n;
+		const uint8_t *p = qcow2_cache_get(q, 0, h->l1_offset + done, &n, &r);
+
+		if (!p)
+			break;
+		n = (size_t)min_u64(n, bytes - done);
+		memcpy(slice, p, n);
+		r = qcow2_put(q, to + done, slice, n);
+		done += n;
+	}
+	return r;
+}
+
+/* l1_size and l1_table_offset lie side by side, at 36. */
+static int switch_l1(struct qcow2 *q, uint64_t offset, uint64_t entries)
+{
+	struct qcow2_header *h = &q->layers[0].h;
+	uint64_t old_bytes = round_up(8 * (uint64_t)h->l1_entries, q->cluster);
+	struct qcow2_run old = {h->l1_offset >> q->cluster_bits, old_bytes >> q->cluster_bits};
+	struct {
+		be32 entries;
+		be64 offset;
+	} fields = {be32_of((uint32_t)entries), be64_of(offset)};
+	int r = qcow2_sync_now(q);
+
+	if (r == 0)
+		r = qcow2_put(q, offsetof(struct qcow2_raw_header, l1_entries), &fields,
+			      sizeof(fields));
+	if (r == 0)
+		r = qcow2_sync_now(q);
+	if (r < 0)
+		return r;
+	h->l1_offset = offset;
+	h->l1_entries = (uint32_t)entries;
+	return old.n > 0 ? qcow2_refcount_add(q, old, -1) : 0;
+}
+
+static int grow_l1(struct qcow2 *q, uint64_t entries)
+{
+	uint64_t clusters = round_up(8 * entries, q->cluster) >> q->cluster_bits, first;
+	int r = qcow2_refcount_claim(q, clusters, &first);
+
+	if (r == 0)
+		r = copy_l1(q, first << q->cluster_bits);
+	return r < 0 ? r : switch_l1(q, first << q->cluster_bits, entries);
+}
+
+/* An L1 table may have more entries than the disk needs; those must not mean anything yet. */
+static int clear_l1(struct qcow2 *q, uint64_t from)
+{
+	const struct qcow2_header *h = &q->layers[0].h;
+	int r = 0;
+
+	for (uint64_t i = from; r == 0 && i < h->l1_entries; i++) {
+		uint64_t entry;
+
+		r = qcow2_get64(q, 0, h->l1_offset + 8 * i, &entry);
+		if (r == 0 && entry != 0)
+			return -EEXIST;
+	}
+	return r;
+}
+
+static int grow(struct qcow2 *q, uint64_t size)
+{
+	struct qcow2_header *h = &q->layers[0].h;
+	uint64_t entries = l1_entries_for(q, size);
+	int r = clear_l1(q, l1_entries_for(q, q->layers[0].size));
+
+	if (r == 0 && entries > h->l1_entries)
+		r = grow_l1(q, entries);
+	if (r == 0)
+		r = qcow2_put64(q, offsetof(struct qcow2_raw_header, size), size);
+	if (r == 0)
+		r = qcow2_sync_now(q);
+	return r;
+}
+
+int qcow2_resize(struct image *im, uint64_t size, struct err *e)
+{
+	struct qcow2 *q = im->state;
+	int r;
+
+	if (size == 0)
+		return err_say(e, EINVAL, "a size is needed: the image does not fill its device");
+	if (size > qcow2_size_max(q->cluster_bits))
+		return err_say(e, EFBIG, "at most %llu bytes with clusters of %llu bytes",
+			       (unsigned long long)qcow2_size_max(q->cluster_bits),
+			       (unsigned long long)q->cluster);
+	if (q->layers[0].h.snapshots > 0 && q->layers[0].h.version < 3)
+		return err_say(e, ENOTSUP, "version 2 images with snapshots cannot be made larger");
+	if (q->is_corrupt || q->sync.has_failed)
+		return err_say(e, EIO, "the image is damaged");
+	r = grow(q, size);
+	if (r == -EEXIST)
+		return err_say(e, EINVAL, "the L1 table has entries beyond the end of the disk");
+	if (r < 0)
+		return err_set(e, -r, "cannot grow the image");
+	q->layers[0].h.size = q->layers[0].size = size;
+	im->size = size;
+	return 0;
+}

@@ -1,0 +1,374 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * image_qcow2_test.c - qcow2 images in use, against a model in memory and the judgement of qemu-img
+ *
+ * Images are made by qcow2_create() or by qemu-img; what they hold at the end is compared through
+ * our own eyes and, where qemu-img is installed, it must have nothing to say.
+ */
+#include "backend/image_qcow2.h"
+
+#include "backend/image.h"
+#include "backend/image_qcow2_format.h"
+#include "base/fd.h"
+#include "base/iov.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+enum { PARALLEL = 8, OPS_SIZE_MAX = 300 * 1024 };
+
+static char folder[] = "/tmp/image_qcow2_test.XXXXXX";
+static bool has_qemu;
+
+static PRINTF(1, 2) int shell(const char *format, ...)
+{
+	char text[2048];
+	va_list ap;
+
+	va_start(ap, format);
+	vsnprintf(text, sizeof(text), format, ap);
+	va_end(ap);
+	return system(text);
+}
+
+static const char *path_of(const char *name)
+{
+	static char paths[4][64];
+	static unsigned i;
+
+	i = (i + 1) % 4;
+	snprintf(paths[i], sizeof(paths[i]), "%s/%s", folder, name);
+	return paths[i];
+}
+
+static void check(const char *name)
+{
+	if (has_qemu)
+		assert_int_equal(shell("qemu-img check -q -f qcow2 %s", path_of(name)), 0);
+}
+
+/* ---- an image, open ---- */
+
+struct rig {
+	struct loop loop;
+	struct image image;
+	struct aio aio;
+	uint8_t *model;
+	uint64_t size;
+	unsigned in_flight, failed;
+};
+
+struct item {
+	struct image_req req;
+	struct rig *rig;
+	struct iovec v[3];
+	uint8_t *buffer;
+	int error;
+};
+
+static int rig_try(struct rig *rig, struct image_options o, struct err *e)
+{
+	memset(rig, 0, sizeof(*rig));
+	o.ops = &image_qcow2;
+	return image_open(&rig->image, &o, e);
+}
+
+static void rig_start(struct rig *rig, const struct aio_engine *engine)
+{
+	struct aio_options o = {.engine = engine, .depth = PARALLEL + IMAGE_AIO_EXTRA};
+	struct err e = {0};
+
+	o.files = rig->image.files;
+	o.nfiles = rig->image.nfiles;
+	assert_int_equal(loop_init(&rig->loop), 0);
+	assert_int_equal(aio_init(&rig->aio, &rig->loop, &o, &e), 0);
+	assert_int_equal(aio_start(&rig->aio, &e), 0);
+	image_attach(&rig->image, &rig->aio);
+}
+
+static void rig_open_with(struct rig *rig, struct image_options o)
+{
+	struct err e = {0};
+
+	if (rig_try(rig, o, &e) < 0)
+		fail_msg("%s", e.text);
+	rig_start(rig, NULL);
+	rig->size = rig->image.size;
+}
+
+static void rig_open(struct rig *rig, const char *name)
+{
+	rig_open_with(rig, (struct image_options){
+				   .path = path_of(name), .writable = true, .sparse = true});
+}
+
+static void rig_close(struct rig *rig)
+{
+	aio_fini(&rig->aio);
+	image_close(&rig->image);
+	loop_fini(&rig->loop);
+	free(rig->model);
+	rig->model = NULL;
+}
+
+static void item_done(struct image_req *r, int error)
+{
+	struct item *item = container_of(r, struct item, req);
+
+	item->error = error;
+	item->rig->in_flight--;
+	item->rig->failed += error < 0;
+}
+
+static int run(struct rig *rig, struct image_req req)
+{
+	struct item item = {.req = req, .rig = rig, .error = 1};
+
+	item.req.done = item_done;
+	rig->in_flight++;
+	image_submit(&rig->image, &item.req);
+	assert_int_equal(item.error, 1); /* never from image_submit() */
+	aio_drain(&rig->aio);
+	assert_int_not_equal(item.error, 1);
+	return item.error;
+}
+
+static int move(struct rig *rig, enum image_op op, uint64_t offset, void *buffer, size_t n)
+{
+	struct iovec v = iov_of(buffer, n);
+
+	return run(rig, (struct image_req){
+				.op = op, .offset = offset, .length = n, .iov = &v, .niov = 1});
+}
+
+static int op(struct rig *rig, enum image_op what, uint64_t offset, uint64_t n)
+{
+	return run(rig, (struct image_req){
+				.op = what, .offset = offset, .length = n, .unmap = true});
+}
+
+/* ---- random requests ---- */
+
+static uint32_t random_bits(void)
+{
+	static uint64_t x = 88172645463325252;
+
+	x ^= x << 13;
+	x ^= x >> 7;
+	x ^= x << 17;
+	return (uint32_t)(x >> 32);
+}
+
+static void fill(uint8_t *p, size_t n)
+{
+	uint32_t seed = random_bits();
+
+	for (size_t i = 0; i < n; i++) {
+		seed = seed * 1664525 + 1013904223;
+		p[i] = (uint8_t)(seed >> 24);
+	}
+}
+
+/* A request that overlaps none of those in flight; what it does to the model is done now. */
+static void item_start(struct rig *rig, struct item *item, uint64_t from, uint64_t to)
+{
+	static const enum image_op ops[] = {IMAGE_READ,  IMAGE_READ, IMAGE_WRITE,   IMAGE_WRITE,
+					    IMAGE_WRITE, IMAGE_ZERO, IMAGE_DISCARD, IMAGE_SYNC};
+	struct image_req *r = &item->req;
+	uint64_t length = 512 * (1 + random_bits() % (OPS_SIZE_MAX / 512));
+	uint64_t at = from + 512 * (random_bits() % ((to - from) / 512));
+	size_t n, a, b;
+
+	if (random_bits() % 2)
+		length = 512 * (1 + random_bits() % 8);
+	length = length < to - at ? length : to - at;
+	n = (size_t)length;
+	a = n / 3 & ~(size_t)511;
+	b = n / 2 & ~(size_t)511;
+	memset(r, 0, sizeof(*r));
+	r->op = ops[random_bits() % ARRAY_LEN(ops)];
+	r->offset = at;
+	r->length = length;
+	r->unmap = random_bits() % 2;
+	r->durable = random_bits() % 16 == 0;
+	r->done = item_done;
+	item->v[0] = iov_of(item->buffer, a ? a : n);
+	item->v[1] = iov_of(item->buffer + a, b - a);
+	item->v[2] = iov_of(item->buffer + b, n - b);
+	if (r->op == IMAGE_READ || r->op == IMAGE_WRITE) {
+		r->iov = item->v;
+		r->niov = a ? 3 : 1;
+	}
+	if (r->op == IMAGE_WRITE) {
+		fill(item->buffer, n);
+		memcpy(rig->model + at, item->buffer, n);
+	} else if (r->op == IMAGE_ZERO) {
+		memset(rig->model + at, 0, n);
+	} else if (r->op == IMAGE_READ) {
+		memset(item->buffer, 0xa5, n);
+	}
+	item->rig = rig;
+	item->error = 1;
+	rig->in_flight++;
+	image_submit(&rig->image, r);
+}
+
+static void read_back(struct rig *rig, uint64_t at, uint8_t *to, size_t n)
+{
+	struct iovec v = iov_of(to, n);
+
+	assert_int_equal(run(rig, (struct image_req){.op = IMAGE_READ,
+						     .offset = at,
+						     .length = n,
+						     .iov = &v,
+						     .niov = 1}),
+			 0);
+}
+
+static void item_check(struct rig *rig, struct item *item)
+{
+	struct image_req *r = &item->req;
+
+	assert_int_equal(item->error, 0);
+	if (r->op == IMAGE_READ)
+		assert_memory_equal(item->buffer, rig->model + r->offset, r->length);
+	if (r->op == IMAGE_DISCARD) /* anything, but the same from now on */
+		read_back(rig, r->offset, rig->model + r->offset, (size_t)r->length);
+}
+
+/* PARALLEL requests at once, each in a stripe of its own, the borders anywhere. */
+static void torture(struct rig *rig, unsigned rounds)
+{
+	struct item *items = calloc(PARALLEL, sizeof(*items));
+	uint64_t blocks = rig->size / 512;
+
+	for (unsigned i = 0; i < PARALLEL; i++)
+		items[i].buffer = aligned_alloc(4096, OPS_SIZE_MAX + 4096);
+	for (unsigned round = 0; round < rounds; round++) {
+		uint64_t spread = round % 3 ? blocks : 4096;
+		uint64_t base = (random_bits() % (blocks - spread + 1)) * 512;
+		uint64_t stripe = spread / PARALLEL * 512;
+
+		for (unsigned i = 0; i < PARALLEL; i++)
+			item_start(rig, &items[i], base + i * stripe, base + (i + 1) * stripe);
+		aio_drain(&rig->aio);
+		assert_int_equal(rig->in_flight, 0);
+		for (unsigned i = 0; i < PARALLEL; i++)
+			item_check(rig, &items[i]);
+	}
+	for (unsigned i = 0; i < PARALLEL; i++)
+		free(items[i].buffer);
+	free(items);
+}
+
+static void compare(struct rig *rig)
+{
+	enum { N = 1 << 20 };
+	uint8_t *buffer = malloc(N);
+
+	for (uint64_t at = 0; at < rig->size; at += N) {
+		size_t n = rig->size - at < N ? (size_t)(rig->size - at) : N;
+
+		read_back(rig, at, buffer, n);
+		assert_memory_equal(buffer, rig->model + at, n);
+	}
+	free(buffer);
+}
+
+/* The model takes what the image has. */
+static void adopt(struct rig *rig)
+{
+	rig->model = calloc(1, rig->size);
+	assert_non_null(rig->model);
+	for (uint64_t at = 0; at < rig->size; at += 1 << 20)
+		read_back(rig, at, rig->model + at,
+			  rig->size - at < 1 << 20 ? (size_t)(rig->size - at) : 1 << 20);
+}
+
+static void reopen(struct rig *rig, const char *name)
+{
+	uint8_t *model = rig->model;
+
+	rig->model = NULL;
+	rig_close(rig);
+	check(name);
+	rig_open(rig, name);
+	rig->model = model;
+}
+
+static void make(const char *name, uint64_t size, const struct qcow2_create_options *o)
+{
+	auto_fd fd = open(path_of(name), O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+	struct err e = {0};
+
+	assert_true(fd >= 0);
+	if (qcow2_create(fd, size, o, &e) < 0)
+		fail_msg("%s", e.text);
+}
+
+static void torture_image(const char *name, unsigned rounds)
+{
+	struct rig rig;
+
+	rig_open(&rig, name);
+	adopt(&rig);
+	torture(&rig, rounds);
+	compare(&rig);
+	reopen(&rig, name);
+	compare(&rig);
+	torture(&rig, rounds / 4);
+	compare(&rig);
+	rig_close(&rig);
+	check(name);
+}
+
+static void all_clusters_and_refcounts_hold_what_was_written(void **state)
+{
+	static const struct qcow2_create_options rows[] = {
+		{.cluster_bits = 9, .refcount_bits = 16},  {.cluster_bits = 9, .refcount_bits = 64},
+		{.cluster_bits = 10, .refcount_bits = 1},  {.cluster_bits = 12, .refcount_bits = 2},
+		{.cluster_bits = 12, .refcount_bits = 64}, {.cluster_bits = 14, .refcount_bits = 4},
+		{.cluster_bits = 16, .refcount_bits = 8},  {.cluster_bits = 16, .version = 2},
+		{.cluster_bits = 18, .refcount_bits = 32}, {.cluster_bits = 21, .refcount_bits = 1},
+	};
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+		make("a.qcow2", 24 << 20, &rows[i]);
+		torture_image("a.qcow2", 60);
+	}
+}
+
+static int setup(void **state)
+{
+	(void)state;
+	has_qemu = shell("qemu-img --version >/dev/null 2>&1") == 0;
+	return mkdtemp(folder) ? 0 : -1;
+}
+
+static int teardown(void **state)
+{
+	(void)state;
+	return shell("rm -r %s", folder);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(all_clusters_and_refcounts_hold_what_was_written),
+	};
+
+	(void)move;
+	(void)op;
+	return cmocka_run_group_tests(tests, setup, teardown);
+}
