@@ -174,7 +174,7 @@ enum args_kind args_next(struct args *a, struct args_item *ret_item, struct err 
 	if (a->at == a->argc)
 		return ARGS_END;
 	word = a->argv[a->at++];
-	if (a->words_only || word[0] != '-') {
+	if (a->words_only || word[0] != '-' || (word[1] >= '0' && word[1] <= '9')) {
 		*ret_item = (struct args_item){.value = word};
 		return ARGS_WORD;
 	}

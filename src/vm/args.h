@@ -2,9 +2,9 @@
 /*
  * args.h - command lines: -c 4, -c4, --cpus=4, --cpus 4, --c=4, words
  *
- * Options and words may be mixed; after "--" everything is a word.  An option that takes a value
- * takes the next word, whatever it looks like.  A mistake is one result like the others, so that
- * all mistakes of a line can be told at once.
+ * Options and words may be mixed; after "--" everything is a word, and a negative number always is.
+ * An option that takes a value takes the next word, whatever it looks like.  A mistake is one
+ * result like the others, so that all mistakes of a line can be told at once.
  */
 #pragma once
 

@@ -20,6 +20,11 @@ int command_stop(int argc, char **argv);
 int command_suspend(int argc, char **argv);
 int command_resume(int argc, char **argv);
 int command_status(int argc, char **argv);
+int command_balloon(int argc, char **argv);
+int command_balloon_stats(int argc, char **argv);
+int command_disk(int argc, char **argv);
+int command_link(int argc, char **argv);
+int command_limit(int argc, char **argv);
 
 /* Running VMs that have a name. */
 int command_list(int argc, char **argv);

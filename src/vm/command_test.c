@@ -31,7 +31,8 @@ static char dir[] = "/tmp/command-test-XXXXXX";
 static char path[64];
 static int listen_fd;
 static const char *answer_text;
-static char said[65536], complained[8192];
+static char said[65536], complained[8192], heard[256];
+static const char *words_before; /* of the socket */
 
 static int set_up(void **state)
 {
@@ -59,11 +60,11 @@ static int tear_down(void **state)
 static void *answer(void *unused)
 {
 	auto_fd fd = accept4(listen_fd, NULL, NULL, SOCK_CLOEXEC);
-	char request[64];
+	ssize_t n = read(fd, heard, sizeof(heard) - 1);
 
 	(void)unused;
-	if (read(fd, request, sizeof(request)) > 0 &&
-	    fd_send(fd, answer_text, strlen(answer_text), NULL, 0) < 0)
+	heard[n > 0 ? n : 0] = '\0';
+	if (n > 0 && fd_send(fd, answer_text, strlen(answer_text), NULL, 0) < 0)
 		return NULL;
 	return NULL;
 }
@@ -75,20 +76,24 @@ static void take(int fd, char *buf, size_t n)
 	buf[r > 0 ? r : 0] = '\0';
 }
 
-/* Runs a command on up to three words, keeping what it printed. */
-static int run(int (*command)(int argc, char **argv), const char *a, const char *b, const char *c)
+/* Runs a command on words, of which NULL is none, keeping what it printed. */
+static int run_list(int (*command)(int argc, char **argv), const char *const *list, size_t n)
 {
-	char *words[] = {(char *)(uintptr_t)a, (char *)(uintptr_t)b, (char *)(uintptr_t)c, NULL};
+	char *words[8];
 	auto_fd out = memfd_create("out", MFD_CLOEXEC);
 	auto_fd err = memfd_create("err", MFD_CLOEXEC);
 	auto_fd old_out = fcntl(STDOUT_FILENO, F_DUPFD_CLOEXEC, 10);
 	auto_fd old_err = fcntl(STDERR_FILENO, F_DUPFD_CLOEXEC, 10);
-	int code;
+	int code, count = 0;
 
+	for (size_t i = 0; i < n; i++)
+		if (list[i])
+			words[count++] = (char *)(uintptr_t)list[i];
+	words[count] = NULL;
 	fflush(stdout);
 	dup2(out, STDOUT_FILENO);
 	dup2(err, STDERR_FILENO);
-	code = command((a != NULL) + (b != NULL) + (c != NULL), words);
+	code = command(count, words);
 	fflush(stdout);
 	dup2(old_out, STDOUT_FILENO);
 	dup2(old_err, STDERR_FILENO);
@@ -97,17 +102,37 @@ static int run(int (*command)(int argc, char **argv), const char *a, const char 
 	return code;
 }
 
-/* The same for a client whose VM answers with this. */
-static int run_with(int (*command)(int argc, char **argv), const char *reply, const char *option)
+static int run(int (*command)(int argc, char **argv), const char *a, const char *b, const char *c)
 {
+	const char *words[] = {a, b, c};
+
+	return run_list(command, words, ARRAY_LEN(words));
+}
+
+/* For a client whose VM, called SOCKET in the words, answers with this. */
+static int run_words(int (*command)(int argc, char **argv), const char *const *list, size_t n,
+		     const char *reply)
+{
+	const char *words[8];
 	pthread_t thread;
 	int code;
 
+	for (size_t i = 0; i < n; i++)
+		words[i] = list[i] && strcmp(list[i], "SOCKET") == 0 ? path : list[i];
 	answer_text = reply;
 	assert_int_equal(pthread_create(&thread, NULL, answer, NULL), 0);
-	code = run(command, path, option, NULL);
+	code = run_list(command, words, n);
 	pthread_join(thread, NULL);
 	return code;
+}
+
+/* The same for a client whose VM answers with this. */
+static int run_with(int (*command)(int argc, char **argv), const char *reply, const char *option)
+{
+	const char *words[] = {words_before, "SOCKET", option};
+
+	words_before = NULL;
+	return run_words(command, words, ARRAY_LEN(words), reply);
 }
 
 static void status_is_printed_for_people(void **state)
@@ -167,6 +192,68 @@ static void refusal_is_an_error(void **state)
 	assert_string_equal(complained, expected);
 }
 
+static void balloon_is_shown_for_people(void **state)
+{
+	char expected[128];
+
+	(void)state;
+	snprintf(expected, sizeof(expected),
+		 "%s: the balloon is to hold 512 MiB, of at most 1024\n", path);
+	words_before = "-256";
+	assert_int_equal(run_with(command_balloon,
+				  "{\"ok\":true,\"target_bytes\":536870912,\"limit_bytes\":"
+				  "1073741824}\n",
+				  NULL),
+			 EXIT_CODE_OK);
+	assert_string_equal(said, expected);
+	assert_string_equal(heard, "balloon pages=-256\n");
+	words_before = "--target=1G";
+	assert_int_equal(run_with(command_balloon, "{\"ok\":true}\n", "--json"), EXIT_CODE_OK);
+	assert_string_equal(said, "{\"ok\":true}\n");
+	assert_string_equal(heard, "balloon target=1G\n");
+}
+
+static void statistics_are_shown_without_control_characters(void **state)
+{
+	char expected[256];
+
+	(void)state;
+	snprintf(expected, sizeof(expected),
+		 "%s:\n  free                 3 MiB\n  a?b                  0\n", path);
+	assert_int_equal(run_with(command_balloon_stats,
+				  "{\"ok\":true,\"age_ms\":5,\"stats\":{\"free_bytes\":3145728,"
+				  "\"a\\u001bb\":\"\\u001b\"},\"x\":1}\n",
+				  NULL),
+			 EXIT_CODE_OK);
+	assert_string_equal(said, expected);
+}
+
+static void words_become_commands_of_devices(void **state)
+{
+	static const struct {
+		int (*command)(int argc, char **argv);
+		const char *words[4]; /* "SOCKET" is replaced */
+		const char *line;
+	} rows[] = {
+		{command_disk,
+		 {"resize", "SOCKET", "block1", "10G"},
+		 "block-resize name=block1,size=10G\n"},
+		{command_disk, {"resize", "SOCKET", "a,b", "1"}, "block-resize name=a,,b,size=1\n"},
+		{command_link, {"SOCKET", "net0", "down"}, "net-link name=net0,state=down\n"},
+		{command_limit,
+		 {"SOCKET", "block0", "bps=1M,iops=5"},
+		 "block-limit name=block0,bps=1M,iops=5\n"},
+	};
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+		assert_int_equal(run_words(rows[i].command, rows[i].words, 4, "{\"ok\":true}\n"),
+				 EXIT_CODE_OK);
+		assert_string_equal(heard, rows[i].line);
+		assert_string_equal(said, "");
+	}
+}
+
 static void wrong_words_are_told(void **state)
 {
 	(void)state;
@@ -176,6 +263,14 @@ static void wrong_words_are_told(void **state)
 	assert_int_equal(run(command_stop, "--help", NULL, NULL), EXIT_CODE_OK);
 	assert_non_null(strstr(said, "Usage: crosvm stop"));
 	assert_int_equal(run(command_stop, "/no/such", NULL, NULL), EXIT_CODE_ERROR);
+	assert_int_equal(run(command_balloon, path, NULL, NULL), EXIT_CODE_USAGE);
+	assert_int_equal(run(command_balloon, "--target", "1G", NULL), EXIT_CODE_USAGE);
+	assert_int_equal(run(command_balloon, "1.5", path, NULL), EXIT_CODE_USAGE);
+	assert_int_equal(run(command_balloon, "-5x", path, NULL), EXIT_CODE_USAGE);
+	assert_int_equal(run(command_disk, "resize", path, "block0"), EXIT_CODE_USAGE);
+	assert_int_equal(run(command_link, path, NULL, NULL), EXIT_CODE_USAGE);
+	assert_int_equal(run(command_link, path, "net0", "down\nstop"), EXIT_CODE_USAGE);
+	assert_int_equal(run(command_limit, path, "net0", "bps=1\nstop"), EXIT_CODE_USAGE);
 	assert_int_equal(run(command_version, "x", NULL, NULL), EXIT_CODE_USAGE);
 	assert_int_equal(run(command_devices, "x", NULL, NULL), EXIT_CODE_USAGE);
 	assert_int_equal(run(command_check, "x", NULL, NULL), EXIT_CODE_USAGE);
@@ -256,6 +351,9 @@ int main(void)
 		TEST(status_survives_absurd_replies),
 		TEST(json_is_passed_on),
 		TEST(refusal_is_an_error),
+		TEST(balloon_is_shown_for_people),
+		TEST(statistics_are_shown_without_control_characters),
+		TEST(words_become_commands_of_devices),
 		TEST(wrong_words_are_told),
 		TEST(lists_are_printed),
 		TEST(check_comes_to_one_verdict_in_both_forms),

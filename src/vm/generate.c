@@ -233,8 +233,8 @@ static void print_fish(void)
 		puts("'");
 	}
 	each_option(fish_option);
-	puts("complete -c crosvm -n '__fish_seen_subcommand_from stop suspend resume status check'"
-	     " -l json -d 'Print JSON'");
+	puts("complete -c crosvm -n '__fish_seen_subcommand_from stop suspend resume status "
+	     "balloon balloon-stats disk link limit check' -l json -d 'Print JSON'");
 }
 
 int command_generate(int argc, char **argv)

@@ -1,0 +1,395 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * command_ask.c - subcommands that are clients of the control socket
+ *
+ * Each is a row: what its words mean, which line they become, and how the reply is shown.
+ */
+#include "vm/command.h"
+
+#include "base/log.h"
+#include "base/num.h"
+#include "base/opt.h"
+#include "vm/args.h"
+#include "vm/client.h"
+#include "vm/command_show.h"
+#include "vm/exit_codes.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include <time.h>
+
+enum {
+	WORDS_MAX = 256,
+	TYPE_MAX = 24,                /* of a type of device */
+	LINE_ROOM = CONTROL_LINE_MAX, /* of a line, before its end is added */
+};
+
+/* What the user gave, and what becomes of it. */
+struct plan {
+	const char *words[WORDS_MAX];
+	unsigned nwords;
+	const char *target; /* --target */
+	char line[LINE_ROOM + 1];
+	unsigned first_socket, nsockets; /* of words */
+};
+
+struct request {
+	const char *name;     /* of the subcommand */
+	const char *synopsis; /* the words behind it */
+	const char *summary;  /* for --help */
+	const struct arg *args;
+
+	/* Writes the line and says which words are sockets. NULL: all are, and the name is sent. */
+	int (*plan)(struct plan *p, struct err *e);
+	bool ends_vm;
+	bool (*is_final)(const char *reply); /* else it is asked again; NULL: every one is */
+	void (*show)(const char *socket, const char *reply); /* for people; NULL: says nothing */
+};
+
+static const struct arg plain_args[] = {
+	{.name = "json", .help = "Print each VM's reply as one line of JSON"},
+	{.name = "help", .letter = 'h', .help = "Print this text"},
+	{.name = NULL},
+};
+
+static const struct arg balloon_args[] = {
+	{.name = "target", .value = "SIZE", .help = "To how much, in place of PAGE_ADJUST"},
+	{.name = "json", .help = "Print each VM's reply as one line of JSON"},
+	{.name = "help", .letter = 'h', .help = "Print this text"},
+	{.name = NULL},
+};
+
+static int write_line(struct plan *p, const char *command, struct err *e)
+{
+	size_t n = strlen(command);
+
+	if (n >= LINE_ROOM)
+		return err_say(e, EINVAL, "this is too long");
+	memcpy(p->line, command, n + 1);
+	return 0;
+}
+
+/* Appends key=value. */
+static int write_option(struct plan *p, const char *key, const char *value, struct err *e)
+{
+	size_t head = strcspn(p->line, " ");
+
+	if (strpbrk(value, "\n"))
+		return err_say(e, EINVAL, "a line break has no place here");
+	if (!p->line[head]) {
+		if (head + 2 > LINE_ROOM)
+			return err_say(e, EINVAL, "this is too long");
+		p->line[head] = ' ';
+		p->line[head + 1] = '\0';
+	}
+	head++;
+	if (opt_append(p->line + head, LINE_ROOM - head, key, value) < 0)
+		return err_say(e, EINVAL, "this is too long");
+	return 0;
+}
+
+static int count_words(const struct plan *p, unsigned least, unsigned most, struct err *e)
+{
+	if (p->nwords < least)
+		return err_say(e, EINVAL, "words are missing");
+	if (p->nwords > most)
+		return err_say(e, EINVAL, "\"%.100s\" is one word too many", p->words[most]);
+	return 0;
+}
+
+static int plan_balloon(struct plan *p, struct err *e)
+{
+	const char *pages = p->nwords > 0 && !p->target ? p->words[0] : NULL;
+	uint64_t n;
+	int r = write_line(p, "balloon", e);
+
+	if (r < 0)
+		return r;
+	if (!pages && !p->target)
+		return err_say(e, EINVAL, "how much? a number of pages, or --target SIZE");
+	if (pages && opt_number(pages + strspn(pages, "+-"), &n) < 0)
+		return err_say(e, EINVAL,
+			       "\"%.100s\": not a number of pages of 4096 bytes, as 256 or -256",
+			       pages);
+	p->first_socket = pages ? 1 : 0;
+	p->nsockets = p->nwords - p->first_socket;
+	return write_option(p, pages ? "pages" : "target", pages ? pages : p->target, e);
+}
+
+/* resize SOCKET NAME SIZE */
+static int plan_disk(struct plan *p, struct err *e)
+{
+	int r = count_words(p, 4, 4, e);
+
+	if (r == 0 && strcmp(p->words[0], "resize") != 0)
+		return err_say(e, EINVAL, "\"%.100s\": a disk can only be told to resize",
+			       p->words[0]);
+	if (r == 0)
+		r = write_line(p, "block-resize", e);
+	if (r == 0)
+		r = write_option(p, "name", p->words[2], e);
+	if (r == 0)
+		r = write_option(p, "size", p->words[3], e);
+	p->first_socket = 1;
+	p->nsockets = 1;
+	return r;
+}
+
+/* SOCKET NAME VALUE...: TYPE-command name=NAME, TYPE being NAME without its number. */
+static int plan_device(struct plan *p, const char *command, struct err *e)
+{
+	char line[TYPE_MAX + 16];
+	int r = count_words(p, 3, 3, e);
+
+	if (r < 0)
+		return r;
+	snprintf(line, sizeof(line), "%.*s-%s",
+		 (int)min_size(strcspn(p->words[1], "0123456789"), TYPE_MAX), p->words[1], command);
+	r = write_line(p, line, e);
+	if (r == 0)
+		r = write_option(p, "name", p->words[1], e);
+	p->first_socket = 0;
+	p->nsockets = 1;
+	return r;
+}
+
+static int plan_link(struct plan *p, struct err *e)
+{
+	int r = plan_device(p, "link", e);
+
+	return r < 0 ? r : write_option(p, "state", p->words[2], e);
+}
+
+/* The options of a limit are the device's, and stay as they are. */
+static int plan_limit(struct plan *p, struct err *e)
+{
+	int r = plan_device(p, "limit", e);
+	size_t used = strlen(p->line);
+
+	if (r < 0)
+		return r;
+	if (strchr(p->words[2], '\n') || used + 1 + strlen(p->words[2]) >= LINE_ROOM)
+		return err_say(e, EINVAL, "\"%.100s\": not options", p->words[2]);
+	snprintf(p->line + used, LINE_ROOM - used, ",%s", p->words[2]);
+	return 0;
+}
+
+static void take_age(void *context, const char *path, const char *value)
+{
+	uint64_t ms;
+
+	if (strcmp(path, "age_ms") == 0 && opt_number(value, &ms) == 0)
+		*(bool *)context = ms < 1000;
+}
+
+/* Statistics that were told within the last second. */
+static bool are_fresh(const char *reply)
+{
+	bool is_fresh = false;
+
+	return json_read(reply, take_age, &is_fresh) < 0 || is_fresh;
+}
+
+#define SOCKETS "[--json] SOCKET..."
+
+static const struct request requests[] = {
+	{"stop", SOCKETS, "Ends VMs in good order; their guests are not asked", plain_args,
+	 .ends_vm = true},
+	{"suspend", SOCKETS, "Stops the vCPUs of VMs until resume", plain_args},
+	{"resume", SOCKETS, "Lets the vCPUs of suspended VMs go on", plain_args},
+	{"status", SOCKETS, "Tells how VMs and their devices are", plain_args, .show = show_status},
+	{"balloon", "[--json] {PAGE_ADJUST | --target SIZE} SOCKET...",
+	 "Changes how much memory guests give back, by pages of 4096 bytes or to a size",
+	 balloon_args, .plan = plan_balloon, .show = show_balloon},
+	{"balloon-stats", SOCKETS, "Tells what guests say of their memory", plain_args,
+	 .is_final = are_fresh, .show = show_balloon_stats},
+	{"disk", "[--json] resize SOCKET NAME SIZE", "Changes the size of a disk", plain_args,
+	 .plan = plan_disk},
+	{"link", "[--json] SOCKET NAME {up | down}", "Plugs a network cable in, or pulls it",
+	 plain_args, .plan = plan_link},
+	{"limit", "[--json] SOCKET NAME KEY=VALUE,...", "Changes how fast a device may be",
+	 plain_args, .plan = plan_limit},
+	{.name = NULL},
+};
+
+static const struct request *find(const char *name)
+{
+	const struct request *r = requests;
+
+	while (strcmp(r->name, name) != 0)
+		r++;
+	return r;
+}
+
+/* Asks until the reply is one to show; guests take a moment for statistics. */
+static int ask_finally(const struct request *request, const char *socket, const char *line,
+		       struct client_reply *ret, struct err *e)
+{
+	enum { TRIES = 20 };
+	const struct timespec moment = {.tv_nsec = 50000000};
+
+	for (int i = 0;; i++) {
+		int r = client_ask(socket, line, request->ends_vm, ret, e);
+
+		if (r < 0 || !ret->is_ok || !request->is_final || request->is_final(ret->text) ||
+		    i == TRIES)
+			return r;
+		nanosleep(&moment, NULL);
+	}
+}
+
+static int ask(const struct request *request, const char *socket, const char *line, bool as_json)
+{
+	static struct client_reply reply;
+	struct err e = {0};
+
+	if (ask_finally(request, socket, line, &reply, &e) < 0) {
+		log_error("%s: %s: %s", request->name, socket, e.text);
+		return EXIT_CODE_ERROR;
+	}
+	if (as_json)
+		puts(reply.text);
+	if (!reply.is_ok) {
+		log_error("%s: %s", socket, reply.error);
+		return EXIT_CODE_ERROR;
+	}
+	if (!as_json && request->show)
+		request->show(socket, reply.text);
+	return EXIT_CODE_OK;
+}
+
+static void request_help(const struct request *request)
+{
+	printf("Usage: crosvm %s %s\n\n%s.\n"
+	       "SOCKET is the path that was given to crosvm run with -s, or the name with "
+	       "--name.\n\nOptions:\n",
+	       request->name, request->synopsis, request->summary);
+	for (const struct arg *a = request->args; a->name; a++)
+		args_help(a, stdout);
+}
+
+static int read_word(struct plan *p, const char *word, struct err *e)
+{
+	if (p->nwords == WORDS_MAX)
+		return err_say(e, E2BIG, "more than %d words", WORDS_MAX);
+	p->words[p->nwords++] = word;
+	return 0;
+}
+
+struct flags {
+	bool as_json, wants_help, is_wrong;
+};
+
+static void read_words(const struct request *request, int argc, char **argv, struct plan *p,
+		       struct flags *flags)
+{
+	struct args_item item;
+	enum args_kind kind;
+	struct args args;
+	struct err e = {0};
+
+	args_init(&args, request->args, argc, argv);
+	while ((kind = args_next(&args, &item, &e)) != ARGS_END) {
+		if (kind == ARGS_WORD && read_word(p, item.value, &e) < 0)
+			kind = ARGS_WRONG;
+		if (kind == ARGS_WRONG) {
+			log_error("%s: %s", request->name, e.text);
+			flags->is_wrong = true;
+		} else if (kind == ARGS_OPTION && item.value) {
+			p->target = item.value;
+		} else if (kind == ARGS_OPTION) {
+			flags->wants_help = flags->wants_help || item.arg->letter == 'h';
+			flags->as_json = flags->as_json || !item.arg->letter;
+		}
+	}
+}
+
+static int plan_all_sockets(const struct request *request, struct plan *p, struct err *e)
+{
+	p->first_socket = 0;
+	p->nsockets = p->nwords;
+	return write_line(p, request->name, e);
+}
+
+/* Turns the words into a line and sockets; complains itself. */
+static int plan_make(const struct request *request, struct plan *p)
+{
+	struct err e = {0};
+	int r = request->plan ? request->plan(p, &e) : plan_all_sockets(request, p, &e);
+
+	if (r == 0 && p->nsockets == 0)
+		r = err_say(&e, EINVAL, "a socket is missing");
+	if (r < 0)
+		log_error("%s: %s: crosvm %s %s", request->name, e.text, request->name,
+			  request->synopsis);
+	else
+		strcat(p->line, "\n");
+	return r;
+}
+
+static int request_main(const struct request *request, int argc, char **argv)
+{
+	static struct plan p;
+	struct flags flags = {0};
+	int code = EXIT_CODE_OK;
+
+	memset(&p, 0, sizeof(p));
+	read_words(request, argc, argv, &p, &flags);
+	if (flags.wants_help) {
+		request_help(request);
+		return EXIT_CODE_OK;
+	}
+	if (flags.is_wrong || plan_make(request, &p) < 0)
+		return EXIT_CODE_USAGE;
+	for (unsigned i = 0; i < p.nsockets; i++)
+		if (ask(request, p.words[p.first_socket + i], p.line, flags.as_json) !=
+		    EXIT_CODE_OK)
+			code = EXIT_CODE_ERROR;
+	return code;
+}
+
+int command_stop(int argc, char **argv)
+{
+	return request_main(find("stop"), argc, argv);
+}
+
+int command_suspend(int argc, char **argv)
+{
+	return request_main(find("suspend"), argc, argv);
+}
+
+int command_resume(int argc, char **argv)
+{
+	return request_main(find("resume"), argc, argv);
+}
+
+int command_status(int argc, char **argv)
+{
+	return request_main(find("status"), argc, argv);
+}
+
+int command_balloon(int argc, char **argv)
+{
+	return request_main(find("balloon"), argc, argv);
+}
+
+int command_balloon_stats(int argc, char **argv)
+{
+	return request_main(find("balloon-stats"), argc, argv);
+}
+
+int command_disk(int argc, char **argv)
+{
+	return request_main(find("disk"), argc, argv);
+}
+
+int command_link(int argc, char **argv)
+{
+	return request_main(find("link"), argc, argv);
+}
+
+int command_limit(int argc, char **argv)
+{
+	return request_main(find("limit"), argc, argv);
+}
