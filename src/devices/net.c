@@ -56,7 +56,7 @@ static uint32_t events_wanted(const struct net_pair *p)
 	struct net *n = p->net;
 	uint32_t events = 0;
 
-	if (!n->device.started || p->is_dead)
+	if (!n->device.started || p->is_dead || n->vhost)
 		return 0;
 	if (n->device.queues[2 * p->index].started && p->index < n->driver.pairs &&
 	    !p->rx.is_starved)

@@ -5,7 +5,9 @@
 #include "base/attr.h"
 #include "base/fd.h"
 
+#include <arpa/inet.h>
 #include <fcntl.h>
+#include <linux/if_packet.h>
 #include <net/if.h>
 #include <sched.h>
 #include <stdio.h>
@@ -32,6 +34,14 @@ static bool user_namespace_enter(void)
 	       write_file("/proc/self/uid_map", uids) && write_file("/proc/self/gid_map", gids);
 }
 
+/* Nothing but what tests send; no router is asked for. */
+static void quieten(void)
+{
+	if (!write_file("/proc/sys/net/ipv6/conf/all/disable_ipv6", "1") ||
+	    !write_file("/proc/sys/net/ipv6/conf/default/disable_ipv6", "1"))
+		fprintf(stderr, "IPv6 stays on\n");
+}
+
 bool netns_enter(void)
 {
 	struct ifreq r = {.ifr_name = "lo", .ifr_flags = IFF_UP};
@@ -43,6 +53,21 @@ bool netns_enter(void)
 		return false;
 	if (unshare(CLONE_NEWNET) < 0)
 		return false;
+	quieten();
 	sock = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
 	return sock >= 0 && ioctl(sock, SIOCSIFFLAGS, &r) == 0;
+}
+
+int netns_packet_socket(const char *interface, uint16_t protocol)
+{
+	struct sockaddr_ll address = {.sll_family = AF_PACKET,
+				      .sll_protocol = htons(protocol),
+				      .sll_ifindex = (int)if_nametoindex(interface)};
+	auto_fd fd = socket(AF_PACKET, SOCK_RAW | SOCK_CLOEXEC, htons(protocol));
+	const int on = 1;
+
+	if (fd < 0 || setsockopt(fd, SOL_PACKET, PACKET_VNET_HDR, &on, sizeof(on)) < 0 ||
+	    bind(fd, (const struct sockaddr *)&address, sizeof(address)) < 0)
+		return -1;
+	return fd_take(&fd);
 }

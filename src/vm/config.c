@@ -59,6 +59,7 @@ void config_fini(struct config *c)
 	free(c->policy_dir);
 	free(c->kvm_device);
 	free(c->dump);
+	config_net_fini(&c->net);
 	for (unsigned i = 0; i < c->nserial; i++)
 		opt_fini(serial_config_opts, &c->serial[i]);
 	for (unsigned i = 0; i < c->ndevices; i++)
@@ -246,6 +247,9 @@ static int add_defaults(struct config *c, struct err *e)
 	}
 	if (config_has_stdio_device(c) && config_has_stdio_serial(c))
 		return err_say(e, EINVAL, "stdio: both a serial port and another device use it");
+	r = config_net_finish(c, e);
+	if (r < 0)
+		return r;
 	r = add_default(c, c->default_rng, "rng", e);
 	return r < 0 ? r : add_default(c, c->default_balloon, "balloon", e);
 }

@@ -10,6 +10,7 @@
 
 #include "base/attr.h"
 #include "base/err.h"
+#include "base/opt.h"
 #include "chip/serial_port.h"
 #include "mem/ram.h"
 #include "vm/balloon.h"
@@ -44,6 +45,15 @@ struct config_device {
 	uint32_t queues; /* 0: what the back end offers */
 };
 
+/* The network options of the first releases, while parsing. */
+struct config_net {
+	char *host_ip, *netmask;
+	struct opt_mac mac;
+	int tap_fds[16]; /* ntap_fds of them */
+	unsigned ntap_fds;
+	bool vhost;
+};
+
 struct config {
 	char *kernel;
 	char *initrd; /* NULL for none */
@@ -71,6 +81,7 @@ struct config {
 	/* While parsing: one is added unless there is one. */
 	struct balloon_config balloon; /* main's part of it */
 	bool default_rng, default_balloon;
+	struct config_net net;
 
 	char *dump; /* all that was said, as a configuration file; NULL unless asked for */
 };

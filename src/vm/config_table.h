@@ -40,6 +40,11 @@ int config_disk_add(struct config *c, const char *path, bool is_writable, bool i
 int config_vhost_user_add(struct config *c, const char *text, struct err *e) MUST_CHECK;
 void config_device_fini(struct config_device *d);
 
+/* config_net.c: --tap-fd; and the cards, when the whole command line was read. */
+int config_tap_fd_add(struct config *c, const char *value, struct err *e) MUST_CHECK;
+int config_net_finish(struct config *c, struct err *e) MUST_CHECK;
+void config_net_fini(struct config_net *n);
+
 /* Whether --NAME can go without a value: no text is wanted as its first word. */
 bool config_device_is_optional(const struct device_type *type);
 

@@ -25,6 +25,21 @@ struct fake {
 	bool ro, root;
 	uint32_t queues;
 	int type, output;
+
+	char *tap, *host_ip, *netmask;
+	uint32_t tap_fd;
+	struct opt_mac mac;
+	bool vhost;
+};
+
+static const struct opt net_opts[] = {
+	OPT_TEXT(struct fake, tap, "NAME", "Tap"),
+	OPT_NUMBER(struct fake, tap_fd, 0, 1000, "Descriptor"),
+	OPT_TEXT(struct fake, host_ip, "ADDRESS", "Address"),
+	OPT_TEXT(struct fake, netmask, "ADDRESS", "Netmask"),
+	OPT_MAC(struct fake, mac, "Address"),
+	OPT_FLAG(struct fake, vhost, "By the kernel"),
+	OPT_END,
 };
 
 static const struct opt block_opts[] = {
@@ -62,6 +77,11 @@ static const struct device_type console_type = {.name = "console",
 						.size = sizeof(struct fake),
 						.opts = console_opts,
 						.defaults = fake_defaults};
+static const struct device_type net_type = {.name = "net",
+					    .summary = "Network card",
+					    .virtio_id = 1,
+					    .size = sizeof(struct fake),
+					    .opts = net_opts};
 static const struct device_type rng_type = {
 	.name = "rng", .summary = "Random numbers", .virtio_id = 4, .size = sizeof(struct fake)};
 static const struct device_type balloon_type = {
@@ -69,7 +89,7 @@ static const struct device_type balloon_type = {
 
 /* In place of the program's own tables. */
 const struct device_type *const device_types[] = {&balloon_type, &block_type, &console_type,
-						  &rng_type, NULL};
+						  &net_type, &rng_type, NULL};
 
 const struct device_type *device_type_find(const char *name)
 {
@@ -378,6 +398,48 @@ static void wrong_disks_are_refused(void **state)
 	refused("--block a.img,queues=17 kernel",
 		"--block: queues: \"17\": not a number from 1 to 16");
 	refused("kernel --block", "--block: a value is missing: KEY=VALUE,...");
+}
+
+static void first_network_options_make_a_card(void **state)
+{
+	(void)state;
+	accepted("--mac 02:00:00:00:00:0A --netmask 255.255.255.0 --host_ip 10.0.0.1 kernel");
+	assert_string_equal(config.devices[0].name, "net");
+	assert_string_equal(config.devices[0].options,
+			    "host_ip=10.0.0.1,netmask=255.255.255.0,mac=02:00:00:00:00:0a");
+	accepted("--host_ip 10.0.0.1 --netmask 255.0.0.0 --mac 02:00:00:00:00:01 --vhost-net "
+		 "-d a.img kernel");
+	assert_string_equal(config.devices[0].name, "block");
+	assert_string_equal(config.devices[1].options,
+			    "host_ip=10.0.0.1,netmask=255.0.0.0,mac=02:00:00:00:00:01,vhost");
+	refused("--mac 02:00:00:00:00:01 --netmask 255.0.0.0 kernel",
+		"--host_ip, --netmask and --mac go together: --host_ip is missing");
+	refused("--host_ip 10.0.0.1 --mac 02:00:00:00:00:01 kernel",
+		"--host_ip, --netmask and --mac go together: --netmask is missing");
+	refused("--host_ip 10.0.0.1 --netmask 255.0.0.0 kernel",
+		"--host_ip, --netmask and --mac go together: --mac is missing");
+	refused("--vhost-net kernel", "--vhost-net: for which card? it goes with --host_ip or "
+				      "--tap-fd; else say --net ...,vhost");
+}
+
+static void each_tap_descriptor_is_a_card(void **state)
+{
+	int given = dup2(STDIN_FILENO, 77), second = dup2(STDIN_FILENO, 78);
+
+	(void)state;
+	accepted("--tap-fd 77 --vhost-net --tap-fd=78 kernel");
+	assert_string_equal(config.devices[0].options, "tap-fd=77,vhost");
+	assert_string_equal(config.devices[1].options, "tap-fd=78,vhost");
+	refused("--tap-fd 77 --tap-fd 77 kernel", "--tap-fd: 77: given twice");
+	refused("--tap-fd x kernel", "--tap-fd: \"x\": not the number of a descriptor");
+	refused("--tap-fd 79 kernel", "--tap-fd: 79: this descriptor is not open");
+	assert_int_equal(fcntl(second, F_SETFD, FD_CLOEXEC), 0);
+	refused("--tap-fd 78 kernel", "--tap-fd: 78: this descriptor is not yours to give");
+	refused("--tap-fd 77 --mac 02:00:00:00:00:01 kernel",
+		"--tap-fd: a tap that is set up already, it goes without --host_ip, --netmask "
+		"and --mac");
+	close(given);
+	close(second);
 }
 
 static void inherited_descriptor_must_be_given(void **state)
@@ -716,6 +778,8 @@ int main(void)
 		TEST(root_disk_is_named_by_its_place),
 		TEST(disk_names_go_on_after_z),
 		TEST(wrong_disks_are_refused),
+		TEST(first_network_options_make_a_card),
+		TEST(each_tap_descriptor_is_a_card),
 		TEST(inherited_descriptor_must_be_given),
 		TEST(too_many_devices_are_refused),
 		TEST(default_devices_can_be_left_out_or_placed),
