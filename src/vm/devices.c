@@ -159,17 +159,13 @@ size_t device_inherited(const struct vm_device *d, int ret_fds[DEVICE_FDS_OWN])
 
 static int device_spawn(struct vm_devices *all, struct vm_device *d, struct err *e)
 {
-	int theirs[2], inherited[DEVICE_FDS_OWN];
+	int theirs[2];
 	int r = device_sockets(d, theirs, e);
-	size_t n;
 
 	if (r < 0)
 		return r;
-	d->fds[0] = (struct spawn_fd){theirs[0], DEVICE_FD_VHOST_USER};
-	d->fds[1] = (struct spawn_fd){theirs[1], DEVICE_FD_CONTROL};
-	n = device_inherited(d, inherited);
-	for (size_t i = 0; i < n; i++)
-		d->fds[2 + i] = (struct spawn_fd){inherited[i], INHERITED_NUMBER + (int)i};
+	d->fds[0].fd = theirs[0];
+	d->fds[1].fd = theirs[1];
 	r = spawn_start(&all->spawner, &all->table[d - all->list], &d->child, e);
 	fd_close(&theirs[0]);
 	fd_close(&theirs[1]);
@@ -215,13 +211,27 @@ static int device_begin(struct machine *m, struct vm_device *d, struct err *e)
 	return device_spawn(&m->devices, d, e);
 }
 
+/* What is handed to the process, but for its sockets; returns how many with them. */
+static size_t fds_number(struct vm_device *d)
+{
+	int inherited[DEVICE_FDS_OWN];
+	size_t n = device_inherited(d, inherited);
+
+	d->fds[0] = (struct spawn_fd){-1, DEVICE_FD_VHOST_USER};
+	d->fds[1] = (struct spawn_fd){-1, DEVICE_FD_CONTROL};
+	for (size_t i = 0; i < n; i++)
+		d->fds[2 + i] = (struct spawn_fd){inherited[i], INHERITED_NUMBER + (int)i};
+	return 2 + n;
+}
+
+/* Complete, for the process that starts devices again has a copy. */
 static int table_make(struct machine *m, struct err *e)
 {
 	struct vm_devices *all = &m->devices;
 
 	for (unsigned i = 0; i < all->count; i++) {
 		struct vm_device *d = &all->list[i];
-		int inherited[DEVICE_FDS_OWN], r = device_prepare(m, d, e);
+		int r = device_prepare(m, d, e);
 
 		if (r < 0)
 			return r;
@@ -230,7 +240,7 @@ static int table_make(struct machine *m, struct err *e)
 			.source = d->source,
 			.argv = d->argv,
 			.fds = d->fds,
-			.nfds = 2 + device_inherited(d, inherited),
+			.nfds = fds_number(d),
 		};
 	}
 	return 0;
