@@ -246,6 +246,32 @@ bool config_has_stdio_device(const struct config *c)
 	return false;
 }
 
+/* What only main can know of virtual sockets. */
+static int check_vsock(const struct config *c, const struct opt *table, void *scratch,
+		       struct err *e)
+{
+	if (*(uint32_t *)opt_field(opt_find(table, "cid"), scratch) == 0)
+		return err_say(e, EINVAL, "cid=N is missing");
+	for (unsigned i = 0; i < c->ndevices; i++)
+		if (c->devices[i].virtio_id == VIRTIO_ID_VSOCK)
+			return err_say(e, EINVAL, "a guest takes one such device, and has one");
+	return 0;
+}
+
+/* Virtual sockets without socket=PATH are the kernel's. */
+static const struct device_type *vsock_kind(const struct device_type *type, const char *text)
+{
+	const struct device_type *kernels = device_type_find("vhost_vsock");
+	void *scratch auto_free = calloc(1, type->size);
+	struct err unused = {0};
+	bool has_socket = !scratch || opt_parse(type->opts, scratch, text, &unused) < 0 ||
+			  text_of(type->opts, scratch, "socket");
+
+	if (scratch)
+		opt_fini(type->opts, scratch);
+	return has_socket || !kernels ? type : kernels;
+}
+
 /* Reads the options of device d, which is not in the list yet. */
 static int check_text(struct config *c, const struct device_type *type, const char *text,
 		      struct config_device *d, struct err *e)
@@ -266,6 +292,8 @@ static int check_text(struct config *c, const struct device_type *type, const ch
 		r = err_say(e, EINVAL, "there is one already; a guest uses only one");
 	if (r == 0 && type->virtio_id == VIRTIO_ID_BALLOON)
 		take_balloon(c, table, scratch);
+	if (r == 0 && type->virtio_id == VIRTIO_ID_VSOCK)
+		r = check_vsock(c, table, scratch, e);
 	d->on_stdio = r == 0 && is_on_stdio(table, scratch);
 	if (d->on_stdio && config_has_stdio_device(c))
 		r = err_say(e, EINVAL, "stdio is used by another device already");
@@ -281,6 +309,8 @@ int config_device_add(struct config *c, const struct device_type *type, const ch
 
 	if (!d)
 		return -e->code;
+	if (strcmp(type->name, "vsock") == 0)
+		type = vsock_kind(type, text);
 	r = check_text(c, type, text, d, e);
 	if (r < 0)
 		return r;

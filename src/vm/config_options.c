@@ -171,6 +171,19 @@ static int add_rwdisk(struct config *c, const char *value, struct err *e)
 	return config_disk_add(c, value, true, false, e);
 }
 
+static int add_cid(struct config *c, const char *value, struct err *e)
+{
+	const struct device_type *type = device_type_find("vhost_vsock");
+	char text[64];
+
+	if (!type)
+		return err_say(e, ENODEV, "not built in: build with -Ddevices=vhost_vsock");
+	if (snprintf(text, sizeof(text), "cid=%s", value) >= (int)sizeof(text) ||
+	    strchr(value, ','))
+		return err_say(e, EINVAL, "not a number");
+	return config_device_add(c, type, text, e);
+}
+
 /* A port is used once, and so is the terminal. */
 static int check_serial(const struct config *c, const struct serial_config *new, struct err *e)
 {
@@ -232,6 +245,7 @@ const struct config_option config_options[] = {
 	 .is_repeatable = true},
 	{ROW_FIELD(0, "vhost-net", NULL, "These cards by the kernel's vhost-net",
 		   OPT_FLAG(struct config, net.vhost, NULL))},
+	{ROW_CALL(0, "cid", "N", "Virtual sockets by the host's kernel: --vsock cid=N", add_cid)},
 	{ROW_CALL(0, "vhost-user", "TYPE,socket=PATH[,...]", "Device served by another program",
 		  config_vhost_user_add),
 	 .is_repeatable = true, .keys = config_vhost_user_opts},
@@ -275,7 +289,6 @@ const struct arg config_refused[] = {
 	{"qcow", 0, "FILE", NULL, "qcow2 images are not built in: convert to raw with qemu-img"},
 	{"rwqcow", 0, "FILE", NULL, "qcow2 images are not built in: convert to raw with qemu-img"},
 	{"net", 0, "...", NULL, "networks are not built in"},
-	{"cid", 0, "N", NULL, "virtual sockets are not built in"},
 	{"wayland-sock", 0, "PATH", NULL, "Wayland is not built in"},
 	{"wayland-group", 0, "NAME", NULL, "Wayland is not built in"},
 	{"wayland-dmabuf", 0, NULL, NULL, "Wayland is not built in"},
