@@ -9,6 +9,7 @@
 #include "devices/serve.h"
 
 #include "base/fd.h"
+#include "base/leftover.h"
 #include "base/listen.h"
 #include "base/log.h"
 #include "devices/session.h"
@@ -224,6 +225,7 @@ static int enter_jail(const struct arguments *a, struct device *d, struct err *e
 	mallopt(M_TRIM_THRESHOLD, INT_MAX); /* free() would call brk(), which the filter forbids */
 	if (a->disable_jail)
 		return device_prepare(d, e);
+	leftovers_forget(); /* they would be in its jail with it */
 	return jail_enter(&config, e);
 }
 

@@ -283,6 +283,8 @@ static void vsock_defaults(struct device *d)
 {
 	struct vsock *v = vsock_of(d);
 
+	v->again = (struct watch){.fd = -1, .ready = again_ready};
+	v->listen_watch.fd = v->connector.sock = v->retry.watch.fd = -1;
 	v->buffer_bytes = 128 << 10;
 	v->connections = 1024;
 }
@@ -293,9 +295,15 @@ static int options_check(struct vsock *v, struct err *e)
 		return err_say(e, EINVAL, "cid=N is missing");
 	if (!v->socket)
 		return err_say(e, EINVAL, "socket=PATH is missing");
-	while (!is_power_of_two(v->buffer_bytes)) /* up: the ring buffer counts in 32 bits */
-		v->buffer_bytes += v->buffer_bytes & -v->buffer_bytes;
 	return 0;
+}
+
+static int vsock_keep(struct device *d, struct err *e)
+{
+	struct vsock *v = vsock_of(d);
+	int r = options_check(v, e);
+
+	return r < 0 ? r : host_keep(v, e);
 }
 
 static int vsock_open(struct device *d, struct err *e)
@@ -303,11 +311,8 @@ static int vsock_open(struct device *d, struct err *e)
 	struct vsock *v = vsock_of(d);
 	int r;
 
-	v->again = (struct watch){.fd = -1, .ready = again_ready};
-	v->listen_watch.fd = v->connector.sock = v->retry.watch.fd = -1;
-	r = options_check(v, e);
-	if (r < 0)
-		return r;
+	while (!is_power_of_two(v->buffer_bytes)) /* up: the ring buffer counts in 32 bits */
+		v->buffer_bytes += v->buffer_bytes & -v->buffer_bytes;
 	if (conns_init(v) < 0)
 		return err_set(e, ENOMEM, "cannot make %u connections", v->connections);
 	v->again.fd = fd_eventfd();
@@ -378,6 +383,7 @@ const struct device_type vsock_type = {
 	.opts = vsock_opts,
 	.calls = vsock_calls,
 	.defaults = vsock_defaults,
+	.keep = vsock_keep,
 	.open = vsock_open,
 	.kick = vsock_kick,
 	.start = vsock_start,

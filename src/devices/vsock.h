@@ -205,6 +205,8 @@ void conn_open_take(struct conn *c, int fd);
 
 /* ---- vsock_host.c ---- */
 
+/* Listens at the path; the descriptor outlives this process. */
+int host_keep(struct vsock *v, struct err *e) MUST_CHECK;
 int host_open(struct vsock *v, struct err *e) MUST_CHECK;
 void host_close(struct vsock *v);
 

@@ -3,6 +3,7 @@
 #include "devices/vsock_guest_test.h"
 
 #include "base/fd.h"
+#include "base/leftover.h"
 #include "base/num.h"
 
 #include <poll.h>
@@ -51,6 +52,7 @@ void guest_stop(struct guest *g)
 	char command[96];
 
 	harness_stop(&g->h);
+	leftovers_remove(); /* of a thread; there is room for few */
 	snprintf(command, sizeof(command), "rm -r %s", g->dir);
 	assert_int_equal(system(command), 0);
 }

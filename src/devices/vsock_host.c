@@ -13,6 +13,7 @@
 #include "devices/vsock.h"
 
 #include "base/fd.h"
+#include "base/leftover.h"
 #include "base/listen.h"
 
 #include <errno.h>
@@ -246,12 +247,22 @@ static void answer_ready(struct watch *w, uint32_t events)
 
 /* ---- life ---- */
 
+/* Programs that connect while one process is gone are served by the next. */
+
+int host_keep(struct vsock *v, struct err *e)
+{
+	auto_fd fd = listen_at(v->socket, BACKLOG, e);
+	int r = fd < 0 ? fd : leftover_add(v->socket, e);
+
+	if (r == 0)
+		device_kept_add_take(&v->device.kept, fd_take(&fd));
+	return r;
+}
+
 static int listen_start(struct vsock *v, struct err *e)
 {
-	int fd = listen_at(v->socket, BACKLOG, e);
+	int fd = fd_take(&v->device.kept.fd[0]);
 
-	if (fd < 0)
-		return fd;
 	v->listen_watch = (struct watch){.fd = fd, .ready = listen_ready};
 	host_listen_update(v);
 	return v->is_listening ? 0 : err_say(e, ENOMEM, "cannot watch %s", v->socket);

@@ -6,6 +6,7 @@
  * Undoing is machine_fini()'s, which takes a machine in any state.
  */
 #include "base/fd.h"
+#include "base/leftover.h"
 #include "vm/confine.h"
 #include "vm/exit_codes.h"
 #include "vm/machine.h"
@@ -212,6 +213,7 @@ int machine_build(struct machine *m, const struct config *config, int *ret_code,
 
 void machine_fini(struct machine *m)
 {
+	leftovers_remove(); /* as nobody it may not, but then another process does */
 	cpus_fini(&m->cpus);
 	control_fini(&m->control);
 	balloon_fini(&m->balloon);
