@@ -349,6 +349,190 @@ static void all_clusters_and_refcounts_hold_what_was_written(void **state)
 	}
 }
 
+/* ---- images of qemu-img ---- */
+
+#define NEEDS_QEMU()            \
+	do {                    \
+		if (!has_qemu)  \
+			skip(); \
+	} while (0)
+
+/* 12 MiB: noise, zeroes, holes, text that compresses. */
+static void make_source(const char *name)
+{
+	enum { N = 12 << 20, PIECE = 40 << 10 };
+	uint8_t *bytes = calloc(1, N);
+	auto_fd fd = open(path_of(name), O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+
+	for (size_t at = 0; at + PIECE <= N; at += PIECE)
+		switch (random_bits() % 4) {
+		case 0:
+			fill(bytes + at, PIECE);
+			break;
+		case 1:
+			memset(bytes + at, (int)(random_bits() % 255), PIECE);
+			break;
+		default:
+			break;
+		}
+	assert_int_equal(write(fd, bytes, N), N);
+	free(bytes);
+}
+
+static void model_from(struct rig *rig, const char *name)
+{
+	auto_fd fd = open(path_of(name), O_RDONLY | O_CLOEXEC);
+
+	rig->model = calloc(1, rig->size);
+	assert_true(pread(fd, rig->model, rig->size, 0) > 0);
+}
+
+static void converted_images_read_the_same(void **state)
+{
+	static const char *const options[] = {
+		"-o compat=0.10",
+		"-o cluster_size=512",
+		"-o cluster_size=2M",
+		"-o refcount_bits=1",
+		"-o refcount_bits=64,cluster_size=4k",
+		"-o preallocation=metadata",
+		"-o preallocation=full",
+		"-o lazy_refcounts=on",
+		"-c",
+		"-c -o compression_type=zstd",
+		"-c -o cluster_size=512",
+		"-c -o cluster_size=2M",
+		"-c -o cluster_size=2M,compression_type=zstd",
+		"-c -o compat=0.10,cluster_size=4k",
+	};
+
+	(void)state;
+	NEEDS_QEMU();
+	make_source("source");
+	for (size_t i = 0; i < ARRAY_LEN(options); i++) {
+		struct rig rig;
+
+		assert_int_equal(shell("cd %s && qemu-img convert -O qcow2 %s source b.qcow2",
+				       folder, options[i]),
+				 0);
+		rig_open(&rig, "b.qcow2");
+		model_from(&rig, "source");
+		compare(&rig);
+		torture(&rig, 30);
+		compare(&rig);
+		reopen(&rig, "b.qcow2");
+		compare(&rig);
+		rig_close(&rig);
+		check("b.qcow2");
+	}
+}
+
+static void rig_open_on_top(struct rig *rig, const char *name, bool direct)
+{
+	rig_open_with(rig, (struct image_options){.path = path_of(name),
+						  .writable = true,
+						  .sparse = true,
+						  .direct = direct,
+						  .cache_bytes = 64 * 1024,
+						  .backing = "on"});
+}
+
+static void backing_files_show_through(void **state)
+{
+	static const char *const options[] = {"", "-o compat=0.10", "-o cluster_size=512",
+					      "-o cluster_size=1M", "-o cluster_size=4k"};
+
+	(void)state;
+	NEEDS_QEMU();
+	make_source("source");
+	for (size_t i = 0; i < ARRAY_LEN(options); i++) {
+		struct rig rig;
+
+		assert_int_equal(
+			shell("cd %s && qemu-img convert -c -O qcow2 source b.qcow2 &&"
+			      "qemu-img create -q -f qcow2 -b b.qcow2 -F qcow2 c.qcow2 &&"
+			      "qemu-io -f qcow2 -c 'write -P 7 100k 300k' c.qcow2 >/dev/null &&"
+			      "qemu-img create -q -f qcow2 %s -b c.qcow2 -F qcow2 d.qcow2 16M",
+			      folder, options[i]),
+			0);
+		rig_open_on_top(&rig, "d.qcow2", i == 4);
+		model_from(&rig, "source");
+		memset(rig.model + 100 * 1024, 7, 300 * 1024);
+		compare(&rig);
+		torture(&rig, 40);
+		compare(&rig);
+		assert_int_equal(run(&rig, (struct image_req){.op = IMAGE_SYNC}), 0);
+		rig_close(&rig);
+		check("d.qcow2");
+		check("c.qcow2");
+	}
+}
+
+static void snapshots_keep_what_they_had(void **state)
+{
+	static const char *const options[] = {"", "-o compat=0.10", "-o cluster_size=512",
+					      "-o cluster_size=4k,refcount_bits=8"};
+
+	(void)state;
+	NEEDS_QEMU();
+	make_source("source");
+	for (size_t i = 0; i < ARRAY_LEN(options); i++) {
+		struct rig rig;
+
+		assert_int_equal(shell("cd %s && qemu-img convert -O qcow2 %s source b.qcow2 &&"
+				       "qemu-img snapshot -c one b.qcow2",
+				       folder, options[i]),
+				 0);
+		rig_open(&rig, "b.qcow2");
+		model_from(&rig, "source");
+		torture(&rig, 40);
+		compare(&rig);
+		rig_close(&rig);
+		check("b.qcow2");
+		assert_int_equal(shell("cd %s && qemu-img snapshot -a one b.qcow2 &&"
+				       "qemu-img compare -q b.qcow2 source &&"
+				       "qemu-img snapshot -d one b.qcow2",
+				       folder),
+				 0);
+		check("b.qcow2");
+	}
+}
+
+/* Random writes, then a loop of those that must wait for each other. */
+static void same_cluster_is_written_by_many_at_once(void **state)
+{
+	struct item items[PARALLEL] = {0};
+	struct rig rig;
+	uint8_t back[4096];
+
+	(void)state;
+	make("a.qcow2", 8 << 20, NULL);
+	rig_open(&rig, "a.qcow2");
+	for (unsigned i = 0; i < PARALLEL; i++) {
+		items[i].rig = &rig;
+		items[i].buffer = malloc(4096);
+		memset(items[i].buffer, (int)i + 1, 4096);
+		items[i].v[0] = iov_of(items[i].buffer, 4096);
+		items[i].req = (struct image_req){.op = i == 5 ? IMAGE_DISCARD : IMAGE_WRITE,
+						  .offset = i == 5 ? 0 : 4096 * i,
+						  .length = i == 5 ? 1 << 20 : 4096,
+						  .iov = i == 5 ? NULL : items[i].v,
+						  .niov = 1,
+						  .done = item_done};
+		rig.in_flight++;
+		image_submit(&rig.image, &items[i].req);
+	}
+	aio_drain(&rig.aio);
+	assert_int_equal(rig.failed, 0);
+	for (unsigned i = 0; i < PARALLEL; i++) {
+		read_back(&rig, 4096 * i, back, sizeof(back));
+		assert_int_equal(back[0], i <= 5 ? 0 : i + 1); /* in the order of submission */
+		free(items[i].buffer);
+	}
+	rig_close(&rig);
+	check("a.qcow2");
+}
+
 static int setup(void **state)
 {
 	(void)state;
@@ -366,6 +550,10 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(all_clusters_and_refcounts_hold_what_was_written),
+		cmocka_unit_test(converted_images_read_the_same),
+		cmocka_unit_test(backing_files_show_through),
+		cmocka_unit_test(snapshots_keep_what_they_had),
+		cmocka_unit_test(same_cluster_is_written_by_many_at_once),
 	};
 
 	(void)move;
