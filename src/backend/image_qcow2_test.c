@@ -501,7 +501,7 @@ static void snapshots_keep_what_they_had(void **state)
 /* Random writes, then a loop of those that must wait for each other. */
 static void same_cluster_is_written_by_many_at_once(void **state)
 {
-	struct item items[PARALLEL] = {0};
+	static struct item items[PARALLEL];
 	struct rig rig;
 	uint8_t back[4096];
 

@@ -708,8 +708,36 @@ static int set_limit(struct device *d, void *arguments, struct json *reply, stru
 	return 0;
 }
 
+struct resize_arguments {
+	uint64_t size;
+};
+
+static const struct opt resize_opts[] = {
+	OPT_SIZE(struct resize_arguments, size, 0, INT64_MAX,
+		 "New size; for a block device what it has by now if not given"),
+	OPT_END,
+};
+
+/* The driver learns of it by an interrupt for the configuration. */
+static int resize(struct device *d, void *arguments, struct json *reply, struct err *e)
+{
+	const struct resize_arguments *a = arguments;
+	struct block *b = block_of(d);
+	uint64_t before = b->image.size;
+	int r = image_resize(&b->image, a->size, e);
+
+	aio_flush(&b->io);
+	if (r < 0)
+		return r;
+	json_number(reply, "size", b->image.size);
+	if (b->image.size != before)
+		device_config_changed(d);
+	return 0;
+}
+
 static const struct device_command block_commands[] = {
 	{"limit", limit_opts, set_limit, "Set the limits; those not given are lifted"},
+	{"resize", resize_opts, resize, "Make the disk larger"},
 	{.name = NULL},
 };
 
@@ -717,6 +745,7 @@ static void block_status(struct device *d, struct json *reply)
 {
 	const struct limit_values *v = &block_of(d)->limit.values;
 
+	json_number(reply, "size", block_of(d)->image.size);
 	json_number(reply, "bps", v->bps);
 	json_number(reply, "iops", v->ops);
 	json_number(reply, "burst", v->burst_ms);

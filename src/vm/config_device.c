@@ -324,11 +324,11 @@ int config_device_add(struct config *c, const struct device_type *type, const ch
 	return 0;
 }
 
-int config_disk_add(struct config *c, const char *path, bool is_writable, bool is_root,
-		    struct err *e)
+int config_disk_add(struct config *c, const char *path, const char *format, bool is_writable,
+		    bool is_root, struct err *e)
 {
 	const struct device_type *type = device_type_find("block");
-	size_t n = 2 * strlen(path) + sizeof("path=,ro");
+	size_t n = 2 * strlen(path) + sizeof("path=,format=qcow2,ro");
 	char *text auto_free = calloc(1, n);
 
 	if (!type)
@@ -336,6 +336,7 @@ int config_disk_add(struct config *c, const char *path, bool is_writable, bool i
 	if (!text)
 		return err_set(e, ENOMEM, "cannot keep the path");
 	if (opt_append(text, n, "path", path) < 0 ||
+	    (format && opt_append(text, n, "format", format) < 0) ||
 	    (!is_writable && opt_append(text, n, "ro", NULL) < 0))
 		return err_set(e, ENOSPC, "cannot keep the path");
 	if (is_root && add_root(c, is_writable, e) < 0)

@@ -158,17 +158,27 @@ static int clear_balloon(struct config *c, const char *value, struct err *e)
 
 static int add_root(struct config *c, const char *value, struct err *e)
 {
-	return config_disk_add(c, value, false, true, e);
+	return config_disk_add(c, value, NULL, false, true, e);
 }
 
 static int add_disk(struct config *c, const char *value, struct err *e)
 {
-	return config_disk_add(c, value, false, false, e);
+	return config_disk_add(c, value, NULL, false, false, e);
 }
 
 static int add_rwdisk(struct config *c, const char *value, struct err *e)
 {
-	return config_disk_add(c, value, true, false, e);
+	return config_disk_add(c, value, NULL, true, false, e);
+}
+
+static int add_qcow(struct config *c, const char *value, struct err *e)
+{
+	return config_disk_add(c, value, "qcow2", false, false, e);
+}
+
+static int add_rwqcow(struct config *c, const char *value, struct err *e)
+{
+	return config_disk_add(c, value, "qcow2", true, false, e);
 }
 
 static int add_cid(struct config *c, const char *value, struct err *e)
@@ -231,6 +241,10 @@ const struct config_option config_options[] = {
 		  add_root)},
 	{ROW_CALL('d', "disk", "FILE", "Read-only disk image", add_disk), .is_repeatable = true},
 	{ROW_CALL(0, "rwdisk", "FILE", "Writable disk image", add_rwdisk), .is_repeatable = true},
+	{ROW_CALL(0, "qcow", "FILE", "Read-only disk image in qcow2 format", add_qcow),
+	 .is_repeatable = true},
+	{ROW_CALL(0, "rwqcow", "FILE", "Writable disk image in qcow2 format", add_rwqcow),
+	 .is_repeatable = true},
 	{ROW_CALL(0, "serial", "TYPE[,KEY=VALUE...]", "Where a serial port of the guest ends",
 		  add_serial),
 	 .is_repeatable = true, .keys = serial_config_opts, .default_text = "stdio,com=1"},
@@ -286,8 +300,6 @@ const struct config_option config_options[] = {
 };
 
 const struct arg config_refused[] = {
-	{"qcow", 0, "FILE", NULL, "qcow2 images are not built in: convert to raw with qemu-img"},
-	{"rwqcow", 0, "FILE", NULL, "qcow2 images are not built in: convert to raw with qemu-img"},
 	{"net", 0, "...", NULL, "networks are not built in"},
 	{"wayland-sock", 0, "PATH", NULL, "Wayland is not built in"},
 	{"wayland-group", 0, "NAME", NULL, "Wayland is not built in"},

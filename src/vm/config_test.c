@@ -24,6 +24,7 @@ struct fake {
 	char *path, *id;
 	bool ro, root;
 	uint32_t queues;
+	int format;
 	int type, output;
 
 	char *tap, *host_ip, *netmask;
@@ -42,8 +43,10 @@ static const struct opt net_opts[] = {
 	OPT_END,
 };
 
+static const char *const formats[] = {"raw", "qcow2", NULL};
 static const struct opt block_opts[] = {
 	OPT_FIRST(struct fake, path, "FILE", "Disk image"),
+	OPT_CHOICE(struct fake, format, formats, "Format"),
 	OPT_FLAG(struct fake, ro, "Refuse writes"),
 	OPT_FLAG(struct fake, root, "Root file system"),
 	OPT_NUMBER(struct fake, queues, 1, 16, "Queues"),
@@ -356,6 +359,15 @@ static void disks_keep_their_order(void **state)
 	assert_string_equal(config.devices[1].options, "path=b,,c.img");
 	assert_string_equal(config.devices[2].options, "path=a.img,queues=4");
 	assert_string_equal(config.devices[3].name, "rng");
+}
+
+static void qcow2_disks_are_disks_of_that_format(void **state)
+{
+	(void)state;
+	accepted("--qcow a.img --rwqcow b,c.img kernel");
+
+	assert_string_equal(config.devices[0].options, "path=a.img,format=qcow2,ro");
+	assert_string_equal(config.devices[1].options, "path=b,,c.img,format=qcow2");
 }
 
 static void root_disk_is_named_by_its_place(void **state)
@@ -775,6 +787,7 @@ int main(void)
 		TEST(flags_take_no_value),
 		TEST(single_options_are_given_once),
 		TEST(disks_keep_their_order),
+		TEST(qcow2_disks_are_disks_of_that_format),
 		TEST(root_disk_is_named_by_its_place),
 		TEST(disk_names_go_on_after_z),
 		TEST(wrong_disks_are_refused),
