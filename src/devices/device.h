@@ -55,6 +55,7 @@ struct device_type {
 	size_t config_size;  /* bytes of device-specific configuration space, at most 256 */
 	const struct opt *opts;	  /* set fields of that struct; NULL: takes none */
 	const struct call *calls; /* system calls beyond the common set; NULL: none */
+	size_t state_size;	  /* of d->state, what a later process has to know; or 0 */
 	bool writes_files;	  /* regular files may grow; else the jail forbids it */
 	bool kernel_threads;	  /* uses io_uring; jail/jail.h */
 	unsigned fds;		  /* most that it holds open besides those of the front end */
@@ -150,6 +151,12 @@ struct device {
 	uint64_t hidden;	  /* ring features that are not to be offered */
 	uint64_t acked;		  /* agreed with the driver; valid from start on */
 	bool started;
+
+	/*
+	 * From start() to stop(): state_size bytes that lie with the in-flight log and outlive this
+	 * process; zero when the driver begins.  NULL with a front end that keeps no log.
+	 */
+	void *state;
 	bool has_kernel_threads;  /* as kernel_threads of the type; set by open() */
 	struct device_kept kept;  /* owned */
 	struct session *session;  /* private to session.c */

@@ -406,6 +406,7 @@ static int set_link(struct device *d, void *arguments, struct json *reply, struc
 	if (n->link_down == !a->state)
 		return 0;
 	n->link_down = !a->state;
+	net_state_save(n);
 	device_config_changed(d);
 	if (n->vhost) {
 		net_vhost_link(n);
@@ -451,6 +452,7 @@ const struct device_type net_type = {
 		    VIRTIO_BIT(VIRTIO_NET_F_CTRL_MAC_ADDR),
 	.size = sizeof(struct net),
 	.config_size = offsetof(struct virtio_net_config, speed),
+	.state_size = sizeof(struct net_state),
 	.fds = 2 * NET_PAIRS_MAX + 1 + DEVICE_KEPT_MAX,
 	.opts = net_opts,
 	.calls = net_calls,

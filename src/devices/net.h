@@ -92,6 +92,7 @@ struct net_pair {
 struct net_driver_state {
 	uint16_t pairs;
 	uint64_t offloads; /* VIRTIO_BIT(VIRTIO_NET_F_GUEST_...) */
+	bool has_offloads; /* it said which; else all that were agreed on */
 	bool promiscuous, all_multicast, all_unicast, no_multicast, no_unicast, no_broadcast;
 	bool has_mac;
 	uint8_t mac[NET_MAC_BYTES];
@@ -99,6 +100,12 @@ struct net_driver_state {
 	uint16_t nmacs;
 	uint8_t macs[NET_MACS_MAX][NET_MAC_BYTES];
 	uint64_t vlans[NET_VLANS / 64];
+};
+
+/* What the next process has to know. */
+struct net_state {
+	bool is_set, link_down;
+	struct net_driver_state driver;
 };
 
 struct net_counters {
@@ -193,8 +200,11 @@ void net_tx_resume(struct net *n);
 /* Back to what holds before the first command. */
 void net_driver_state_reset(struct net *n);
 
-/* Has the back end do what the driver asked for. */
+/* At start: takes over what the process before us noted, has the back end do it, and notes it. */
 void net_driver_state_apply(struct net *n);
+
+/* After every change of n->driver or n->link_down. */
+void net_state_save(struct net *n);
 
 /* Which queue it is depends on whether the driver knows several pairs (5.1.2). */
 bool net_is_ctrl(const struct net *n, unsigned queue);

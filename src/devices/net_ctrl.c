@@ -11,6 +11,7 @@
 #include "virtio/ids.h"
 
 #include <linux/virtio_net.h>
+#include <stdatomic.h>
 #include <string.h>
 
 enum { VLAN_ID = 0xfff, ETHER_TYPE = 12, VLAN_TAG = 14 };
@@ -64,12 +65,43 @@ static int pairs_apply(struct net *n, unsigned pairs)
 	return r;
 }
 
+void net_state_save(struct net *n)
+{
+	struct net_state *s = n->device.state;
+
+	if (!s || !n->device.started)
+		return;
+	s->is_set = false; /* one that is half written is none */
+	atomic_signal_fence(memory_order_seq_cst);
+	s->driver = n->driver;
+	s->link_down = n->link_down;
+	atomic_signal_fence(memory_order_seq_cst);
+	s->is_set = true;
+}
+
+/* Noted by one of ours, perhaps captured: what is used as an index is checked. */
+static void state_load(struct net *n)
+{
+	const struct net_state *s = n->device.state;
+
+	if (!s || !s->is_set || s->driver.pairs < 1 || s->driver.pairs > n->backend->pairs ||
+	    s->driver.nmacs > NET_MACS_MAX)
+		return;
+	n->driver = s->driver;
+	if (n->link_down == s->link_down)
+		return;
+	n->link_down = s->link_down;
+	device_config_changed(&n->device);
+}
+
 void net_driver_state_apply(struct net *n)
 {
-	if (n->driver.offloads == 0)
+	state_load(n);
+	if (!n->driver.has_offloads)
 		n->driver.offloads = n->device.acked & guest_offloads;
 	if (offloads_apply(n, n->driver.offloads) < 0 || pairs_apply(n, n->driver.pairs) < 0)
 		log_limited(&n->complaints, "cannot set up the tap as the driver wants it");
+	net_state_save(n);
 }
 
 /* ---- filter ---- */
@@ -229,6 +261,7 @@ static bool set_offloads(struct net *n, uint8_t command, struct chain *c)
 	if (bits & ~(n->device.acked & guest_offloads) || offloads_apply(n, bits) < 0)
 		return false;
 	n->driver.offloads = bits;
+	n->driver.has_offloads = true;
 	return true;
 }
 
@@ -270,6 +303,7 @@ void net_ctrl_serve(struct net *n)
 
 		if (!chain_put(c, &answer, sizeof(answer)))
 			log_limited(&n->complaints, "command without room for an answer");
+		net_state_save(n); /* what was answered is not forgotten */
 		vq_push(q, c);
 	}
 	vq_notify(q);

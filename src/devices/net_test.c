@@ -917,18 +917,32 @@ static void test_flow_comes_back_on_the_pair_it_left_by(void **state)
 
 /* ---- death ---- */
 
-static void test_frames_go_on_after_death(void **state)
+/* A tap that outlives those who have it, as it does when main has it too. */
+static void tap_keep(bool keep)
 {
-	static struct frame f;
 	struct ifreq r = {.ifr_name = "t0", .ifr_flags = IFF_TAP | IFF_NO_PI | IFF_VNET_HDR};
 	auto_fd tun = open("/dev/net/tun", O_RDWR | O_CLOEXEC);
 
-	(void)state;
 	if (!has_network)
 		skip();
 	assert_int_equal(ioctl(tun, TUNSETIFF, &r), 0);
-	assert_int_equal(ioctl(tun, TUNSETPERSIST, 1), 0);
-	fd_close(&tun);
+	assert_int_equal(ioctl(tun, TUNSETPERSIST, keep), 0);
+}
+
+static int stop_and_remove_tap(void **state)
+{
+	stop(state);
+	if (has_network)
+		tap_keep(false);
+	return 0;
+}
+
+static void test_frames_go_on_after_death(void **state)
+{
+	static struct frame f;
+
+	(void)state;
+	tap_keep(true);
 	begin_with(OPTIONS, HARNESS_PROCESS,
 		   (struct driver_options){.features = all_features, .inflight = true});
 	give_buffers(RX, 4, BUFFER);
@@ -942,11 +956,37 @@ static void test_frames_go_on_after_death(void **state)
 		harness_kill(&h);
 		harness_restart(&h);
 	}
-	tun = open("/dev/net/tun", O_RDWR | O_CLOEXEC);
-	harness_stop(&h);
-	h.type = NULL;
-	assert_int_equal(ioctl(tun, TUNSETIFF, &r), 0);
-	assert_int_equal(ioctl(tun, TUNSETPERSIST, 0), 0);
+}
+
+static void test_commands_outlive_the_process(void **state)
+{
+	(void)state;
+	tap_keep(true);
+	begin_with(OPTIONS, HARNESS_PROCESS,
+		   (struct driver_options){.features = all_features, .inflight = true});
+	command_byte(VIRTIO_NET_CTRL_RX, VIRTIO_NET_CTRL_RX_PROMISC, 0);
+	harness_kill(&h);
+	harness_restart(&h);
+	assert_int_equal(who_is_heard(), 0x11);
+	command_byte(VIRTIO_NET_CTRL_RX, VIRTIO_NET_CTRL_RX_NOBCAST, 1);
+	harness_kill(&h);
+	harness_restart(&h);
+	assert_int_equal(who_is_heard(), 0x01);
+}
+
+static void test_reset_forgets_commands(void **state)
+{
+	(void)state;
+	begin_with(OPTIONS, HARNESS_THREAD,
+		   (struct driver_options){.features = all_features, .inflight = true});
+	command_byte(VIRTIO_NET_CTRL_RX, VIRTIO_NET_CTRL_RX_PROMISC, 0);
+	assert_int_equal(who_is_heard(), 0x11);
+	for (unsigned i = 0; i < 3; i++)
+		assert_int_equal(driver_stop_queue(&h.d, i), 0);
+	assert_int_equal(vu_set(&h.d.conn, VU_RESET_DEVICE), 0);
+	for (unsigned i = 0; i < 3; i++)
+		assert_int_equal(driver_send_queue(&h.d, i), 0);
+	assert_int_equal(who_is_heard(), 0x1f);
 }
 
 /* ---- ---- */
@@ -991,7 +1031,9 @@ int main(void)
 		TEST(host_that_takes_its_end_away_does_no_harm),
 		TEST(pairs_are_switched_by_command),
 		TEST(flow_comes_back_on_the_pair_it_left_by),
-		TEST(frames_go_on_after_death),
+		cmocka_unit_test_teardown(test_frames_go_on_after_death, stop_and_remove_tap),
+		cmocka_unit_test_teardown(test_commands_outlive_the_process, stop_and_remove_tap),
+		TEST(reset_forgets_commands),
 	};
 
 	return cmocka_run_group_tests(tests, enter, NULL);

@@ -53,6 +53,7 @@ struct session {
 
 	void *log; /* in-flight log, or NULL */
 	size_t log_bytes;
+	void *state; /* the device's, behind it; or NULL */
 	unsigned log_queues, log_queue_size;
 
 	struct ring rings[DEVICE_QUEUES_MAX];

@@ -124,7 +124,26 @@ static size_t bytes_a_queue(unsigned queue_size)
 	return vq_log_bytes(queue_size, true);
 }
 
+/* Where the device's state lies in the file, whatever part of the log a front end asks for. */
+static uint64_t state_at(const struct device *d)
+{
+	return round_up(d->nqueues * bytes_a_queue(device_queue_size(d)), 4096);
+}
+
 static_assert(VQ_SIZE_MAX * 32ull * DEVICE_QUEUES_MAX < UINT32_MAX, "sums below cannot wrap");
+
+/* A file that is too short for it was made by somebody else: then there is none. */
+static void state_map(struct session *s, int fd)
+{
+	size_t n = s->d->type->state_size;
+	uint64_t at = state_at(s->d);
+	void *state;
+
+	if (n == 0 || check_length(fd, at, n) < 0)
+		return;
+	state = mmap(NULL, n, PROT_READ | PROT_WRITE, MAP_SHARED, fd, (off_t)at);
+	s->state = state == MAP_FAILED ? NULL : state;
+}
 
 static int log_map(struct session *s, const struct vu_inflight *desc, int fd)
 {
@@ -148,15 +167,16 @@ static int log_map(struct session *s, const struct vu_inflight *desc, int fd)
 	s->log_bytes = bytes;
 	s->log_queues = queues;
 	s->log_queue_size = size;
+	state_map(s, fd);
 	return 0;
 }
 
 int log_file_create(const struct device *d)
 {
 	auto_fd fd = memfd_create("inflight", MFD_CLOEXEC);
-	size_t bytes = d->nqueues * bytes_a_queue(device_queue_size(d));
+	uint64_t bytes = state_at(d) + round_up(d->type->state_size, 4096);
 
-	if (fd < 0 || ftruncate(fd, (off_t)round_up(bytes, 4096)) < 0)
+	if (fd < 0 || ftruncate(fd, (off_t)bytes) < 0)
 		return -errno;
 	return fd_take(&fd);
 }
@@ -168,7 +188,7 @@ int log_create(struct session *s, struct vu_inflight *desc)
 
 	if (s->log_fd < 0 || queues > s->nrings || size > device_queue_size(s->d))
 		return -EINVAL;
-	desc->size = le64_of(round_up(queues * bytes_a_queue(size), 4096));
+	desc->size = le64_of(queues * bytes_a_queue(size)); /* front ends divide it by queues */
 	desc->offset = le64_of(0);
 	r = log_map(s, desc, s->log_fd);
 	if (r == 0)
@@ -187,7 +207,9 @@ void log_fini(struct session *s)
 {
 	if (s->log)
 		munmap(s->log, s->log_bytes);
-	s->log = NULL;
+	if (s->state)
+		munmap(s->state, s->d->type->state_size);
+	s->log = s->state = NULL;
 	s->log_bytes = 0;
 }
 
@@ -202,4 +224,6 @@ void log_clear(struct session *s)
 {
 	if (s->log)
 		memset(s->log, 0, s->log_bytes);
+	if (s->state)
+		memset(s->state, 0, s->d->type->state_size);
 }

@@ -147,6 +147,7 @@ static void device_start(struct session *s)
 	struct err e = {0};
 
 	d->gmem = &s->gmem;
+	d->state = s->state;
 	d->started = true;
 	if (!d->type->start || d->type->start(d, &e) == 0)
 		return;
