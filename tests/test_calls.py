@@ -30,7 +30,7 @@ NOT_MADE = {
 }
 # The architecture and the C library decide which one is made.
 PAIRS = [{'epoll_pwait', 'epoll_wait'}, {'fstat', 'newfstatat'}, {'poll', 'ppoll'}]
-TESTS = {'balloon': ['balloon'], 'block': ['block'], 'console': ['console', 'smoke'],
+TESTS = {'balloon': ['balloon'], 'block': ['block', 'block_limit'], 'console': ['console', 'smoke'],
          'rng': ['smoke']}
 PATIENCE_S = 60
 

@@ -13,9 +13,9 @@
  * matter.  When none matches: refused if there is any allow rule, for both families; else passed.
  *
  * What a rule matches: packets to an address in its network; with a protocol, those of it (icmp is
- * ICMPv6 for IPv6); with ports, TCP and UDP packets to one of them.  A fragment other than the first
- * has no ports: an allow rule with ports does not match it, a deny rule with ports does.  The same
- * holds for the protocol where an IPv6 fragment hides it.
+ * ICMPv6 for IPv6); with ports, TCP and UDP packets to one of them.  A fragment other than the
+ * first has no ports: an allow rule with ports does not match it, a deny rule with ports does.  The
+ * same holds for the protocol where an IPv6 fragment hides it.
  *
  * As soon as there is one rule, only frames whose meaning is certain pass at all:
  *

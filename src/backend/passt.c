@@ -207,11 +207,14 @@ static int failed(int messages, struct err *e)
 {
 	char text[1024];
 	ssize_t n = read(messages, text, sizeof(text) - 1);
+	const char *line;
 
 	text[n > 0 ? n : 0] = '\0';
 	if (n <= 0)
 		return err_say(e, EIO, "user: passt does not start");
-	return err_say(e, EIO, "user: passt does not start: %s", last_line(text));
+	line = last_line(text);
+	return err_say(e, EIO, "user: passt does not start: %s%s", line,
+		       strstr(line, "interface") ? "; the host needs a default route" : "");
 }
 
 static bool is_ready(int fd)
@@ -280,8 +283,10 @@ static void messages_ready(struct watch *w, uint32_t events)
 
 	(void)events;
 	if (n <= 0) {
-		if (n == 0 || errno != EAGAIN)
+		if (n == 0 || errno != EAGAIN) {
 			passt_fini(p);
+			p->ended(p);
+		}
 		return;
 	}
 	p->used += (size_t)n;
@@ -348,7 +353,7 @@ int passt_start(struct passt *p, struct loop *loop, const struct passt_options *
 	auto_fd messages = -1;
 	int r;
 
-	*p = (struct passt){.messages = {.fd = -1}};
+	*p = (struct passt){.messages = {.fd = -1}, .ended = p->ended};
 	r = command_make(&c, o, e);
 	if (r < 0)
 		return r;

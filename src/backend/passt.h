@@ -3,10 +3,10 @@
  * passt.h - network of an ordinary user: passt, a process that turns frames into sockets
  *
  * The program comes from Debian's package "passt" and isolates itself; as root's it becomes nobody.
- * It is started as a child of whoever calls, before his jail: for a device process, the first of its
- * PID namespace, that means that the kernel kills it when the device ends, and the device when main
- * does.  It ends by itself, too, when the socket is closed.  The other way round its end is the
- * socket's.
+ * It is started as a child of whoever calls, before his jail.  For a device process, the first of
+ * its PID namespace, that means that the kernel kills it when the device ends, and the device when
+ * main does.  It ends by itself, too, when the socket is closed.  The other way round its end is
+ * the socket's.
  */
 #pragma once
 
@@ -30,6 +30,7 @@ struct passt_options {
 
 struct passt {
 	struct loop *loop;
+	void (*ended)(struct passt *p); /* the owner's, set before passt_start() */
 	struct watch messages; /* what it has to say; fd -1: nothing more */
 	char line[PASST_LINE_MAX];
 	size_t used;

@@ -22,10 +22,19 @@ enum { PATIENCE_MS = 10000 };
 static struct loop loop;
 static struct passt passt;
 
+static bool has_ended;
+
+static void note_end(struct passt *p)
+{
+	assert_int_equal(p->messages.fd, -1);
+	has_ended = true;
+}
+
 static int setup(void **state)
 {
 	(void)state;
-	passt = (struct passt){.messages = {.fd = -1}};
+	has_ended = false;
+	passt = (struct passt){.messages = {.fd = -1}, .ended = note_end};
 	return loop_init(&loop);
 }
 
@@ -115,17 +124,14 @@ static void passt_answers(void **state)
 static void passt_ends_with_its_socket(void **state)
 {
 	auto_fd sock = started(NULL);
-	struct pollfd p = {.events = POLLIN};
 
 	(void)state;
 	if (sock < 0)
 		skip();
-	p.fd = passt.messages.fd;
 	fd_close(&sock);
-	do {
-		assert_int_equal(poll(&p, 1, PATIENCE_MS), 1);
-		assert_int_equal(loop_once(&loop, 0), 0);
-	} while (passt.messages.fd >= 0); /* the end of what it says is its end */
+	for (unsigned i = 0; i < 10 && !has_ended; i++) /* a few last words */
+		assert_int_equal(loop_once(&loop, PATIENCE_MS), 0);
+	assert_true(has_ended);
 }
 
 static void port_in_use_is_named(void **state)

@@ -33,6 +33,21 @@ static const struct opt net_opts[] = {
 	OPT_MAC(struct net, mac, "Ethernet address of the guest; without, it makes one up"),
 	OPT_NUMBER(struct net, queues, 1, NET_PAIRS_MAX, "Pairs of queues"),
 	OPT_NUMBER(struct net, mtu, MTU_MIN, MTU_MAX, "Largest packet, told to the guest"),
+	OPT_FLAG(struct net, user, "Network without rights on the host, by passt"),
+	OPT_TEXTS(struct net, forward, "[ADDR:]PORT:PORT[/tcp|udp]",
+		  "user only: a port of the host (127.0.0.1 unless said) leads to one of the guest; "
+		  "may be given several times"),
+	OPT_FLAG(struct net, host_loopback,
+		 "user only: the gateway's address leads to the host's 127.0.0.1"),
+	OPT_TEXTS(struct net, allow, "RULE",
+		  "Let packets to these pass and no others: CIDR[:PORT[-PORT]][/tcp|udp|icmp], IPv6 "
+		  "in brackets; may be given several times"),
+	OPT_TEXTS(struct net, deny, "RULE", "Refuse packets to these; the narrowest rule decides"),
+	OPT_TEXT(struct net, log, "FILE", "Append a line for refused packets, not for all of many"),
+	OPT_SIZE(struct net, bps, 0, LIMIT_BPS_MAX, "Bytes a second, each way; 0: no limit"),
+	OPT_NUMBER(struct net, pps, 0, UINT32_MAX, "Frames a second, each way; 0: no limit"),
+	OPT_NUMBER(struct net, burst, 1, LIMIT_BURST_MAX_MS,
+		   "Milliseconds of what was left of bps and pps that may be used later at once"),
 	OPT_FLAG(struct net, vhost, "Frames go through the kernel's vhost-net only"),
 	OPT_END,
 };
@@ -43,6 +58,7 @@ static const struct call net_calls[] = {
 	CALL(writev),
 	CALL_ARG(ioctl, 1, TUNSETOFFLOAD),
 	CALL_ARG(ioctl, 1, TUNSETQUEUE),
+	CALL(timerfd_settime), /* devices/limit.c */
 	CALL_ARG(ioctl, 1, VHOST_NET_SET_BACKEND),
 	VHOST_KERNEL_CALLS,
 	CALL_END,
@@ -59,7 +75,7 @@ static uint32_t events_wanted(const struct net_pair *p)
 	if (!n->device.started || p->is_dead || n->vhost)
 		return 0;
 	if (n->device.queues[2 * p->index].started && p->index < n->driver.pairs &&
-	    !p->rx.is_starved)
+	    !p->rx.is_starved && !n->gate.rx.is_shut)
 		events |= EPOLLIN;
 	if (p->tx.is_blocked)
 		events |= EPOLLOUT;
@@ -110,11 +126,13 @@ void net_again(struct net *n, uint32_t *bits, unsigned pair)
 static void again_ready(struct watch *w, uint32_t events)
 {
 	struct net *n = container_of(w, struct net, again);
-	uint32_t tx = n->again_tx;
+	uint32_t tx = n->again_tx, rx = n->again_rx;
 
 	(void)events;
 	fd_drain(w->fd);
-	n->again_tx = 0;
+	n->again_tx = n->again_rx = 0;
+	for (; rx && n->device.started; rx &= rx - 1)
+		net_rx_serve(&n->pairs[__builtin_ctz(rx)]);
 	for (; tx && n->device.started; tx &= tx - 1)
 		net_tx_serve(&n->pairs[__builtin_ctz(tx)]);
 }
@@ -156,7 +174,7 @@ static void net_stop(struct device *d)
 	d->started = false;
 	for (unsigned i = 0; i < n->backend->pairs; i++)
 		net_pair_watch(&n->pairs[i]);
-	n->again_tx = 0;
+	n->again_tx = n->again_rx = 0;
 }
 
 static void net_reset(struct device *d)
@@ -179,15 +197,31 @@ static void net_defaults(struct device *d)
 
 	n->tap_fd = NO_FD;
 	n->queues = 1;
+	n->burst = LIMIT_BURST_MS;
+}
+
+static int check_user(const struct net *n, struct err *e)
+{
+	if (!n->user && (n->forward || n->host_loopback))
+		return err_say(e, EINVAL, "forward and host-loopback go with user only");
+	if (!n->user)
+		return 0;
+	if (n->tap || n->host_ip || n->tap_fd != NO_FD || n->vhost || n->queues > 1)
+		return err_say(e, EINVAL,
+			       "user: there is no tap, and one pair of queues; it does not go with "
+			       "tap, tap-fd, host_ip, vhost and queues");
+	return passt_forward_check(n->forward, e);
 }
 
 static int check_options(const struct net *n, struct err *e)
 {
-	int kinds = (n->tap != NULL || n->host_ip != NULL) + (n->tap_fd != NO_FD);
+	int kinds = (n->tap != NULL || n->host_ip != NULL) + (n->tap_fd != NO_FD) + n->user;
 
 	if (kinds == 0)
-		return err_say(e, EINVAL, "one of tap=NAME, tap-fd=N and host_ip=ADDRESS is "
+		return err_say(e, EINVAL, "one of tap=NAME, tap-fd=N, host_ip=ADDRESS and user is "
 					  "needed");
+	if (check_user(n, e) < 0)
+		return -e->code;
 	if (kinds > 1)
 		return err_say(e, EINVAL, "tap-fd=%u: a tap that is set up already, it goes with "
 					  "neither tap=NAME nor host_ip=ADDRESS", n->tap_fd);
@@ -230,6 +264,14 @@ static int lock_tap(struct net *n, const char *name, struct err *e)
 	return 0;
 }
 
+/* Of a network without rights only the address is kept: passt is the device process's own. */
+static int keep_user(struct net *n, struct err *e)
+{
+	int r = check_options(n, e);
+
+	return r == 0 ? lock_mac(n, e) : r;
+}
+
 /* A tap vanishes with its last descriptor, but has to be there for the next process: main has it. */
 static int net_keep(struct device *d, struct err *e)
 {
@@ -241,8 +283,11 @@ static int net_keep(struct device *d, struct err *e)
 				      .netmask = n->netmask};
 	char name[TAP_NAME_MAX];
 	int fds[NET_PAIRS_MAX];
-	int r = check_options(n, e);
+	int r;
 
+	if (n->user)
+		return keep_user(n, e);
+	r = check_options(n, e);
 	if (r == 0)
 		r = tap_open(&o, fds, name, e);
 	if (r < 0)
@@ -264,6 +309,30 @@ static int open_tap(struct net *n, struct err *e)
 		fds[i] = fd_take(&kept->fd[i]);
 	n->backend = &n->tap_backend.backend;
 	return tap_init_take(&n->tap_backend, fds, n->queues, e);
+}
+
+/* The process ends, and with the next one comes a new passt. */
+static void passt_ended(struct passt *p)
+{
+	struct net *n = container_of(p, struct net, passt);
+
+	log_error("passt has ended, and with it every connection");
+	loop_stop(n->device.loop);
+}
+
+static int open_user(struct net *n, struct err *e)
+{
+	const struct passt_options o = {
+		.forward = n->forward, .mtu = n->mtu, .host_loopback = n->host_loopback};
+	int sock, r;
+
+	n->passt.ended = passt_ended;
+	r = passt_start(&n->passt, n->device.loop, &o, &sock, e);
+	if (r == 0)
+		r = stream_init_take(&n->stream_backend, sock, e);
+	if (r == 0)
+		n->backend = &n->stream_backend.backend;
+	return r;
 }
 
 static uint64_t offload_features(unsigned offloads)
@@ -331,7 +400,10 @@ static int net_open(struct device *d, struct err *e)
 	n->again = (struct watch){.fd = -1, .ready = again_ready};
 	for (unsigned i = 0; i < NET_PAIRS_MAX; i++)
 		n->vhost_fd[i] = -1;
-	r = open_tap(n, e);
+	net_gate_init(n);
+	r = net_gate_open(n, e);
+	if (r == 0)
+		r = n->user ? open_user(n, e) : open_tap(n, e);
 	if (r == 0)
 		r = open_pairs(n, e);
 	if (r < 0)
@@ -366,6 +438,8 @@ static void net_close(struct device *d)
 		loop_remove(d->loop, &n->again);
 	fd_close(&n->again.fd);
 	net_vhost_close(n);
+	net_gate_close(n);
+	passt_fini(&n->passt);
 	if (n->backend)
 		n->backend->ops->close(n->backend);
 }
@@ -417,7 +491,35 @@ static int set_link(struct device *d, void *arguments, struct json *reply, struc
 	return 0;
 }
 
+struct limit_arguments {
+	uint64_t bps;
+	uint32_t pps, burst;
+};
+
+static const struct opt limit_opts[] = {
+	OPT_SIZE(struct limit_arguments, bps, 0, LIMIT_BPS_MAX, "Bytes a second, each way"),
+	OPT_NUMBER(struct limit_arguments, pps, 0, UINT32_MAX, "Frames a second, each way"),
+	OPT_NUMBER(struct limit_arguments, burst, 1, LIMIT_BURST_MAX_MS,
+		   "Milliseconds of both that may be saved up"),
+	OPT_END,
+};
+
+static int set_limit(struct device *d, void *arguments, struct json *reply, struct err *e)
+{
+	const struct limit_arguments *a = arguments;
+	const struct limit_values v = {
+		.bps = a->bps, .ops = a->pps, .burst_ms = a->burst ? a->burst : LIMIT_BURST_MS};
+	struct net *n = net_of(d);
+
+	(void)reply;
+	if (n->vhost)
+		return err_say(e, ENOTSUP, "frames go through the kernel (vhost)");
+	net_gate_limit(n, &v);
+	return 0;
+}
+
 static const struct device_command net_commands[] = {
+	{"limit", limit_opts, set_limit, "Set the limits; those not given are lifted"},
 	{"link", link_opts, set_link, "Plug the cable in, or pull it"},
 	{.name = NULL},
 };
@@ -438,6 +540,7 @@ static void net_status(struct device *d, struct json *reply)
 	json_number(reply, "tx_malformed", c->tx_malformed);
 	json_number(reply, "tx_refused", c->tx_refused);
 	json_number(reply, "tx_dropped", c->tx_dropped);
+	net_gate_status(n, reply);
 }
 
 const struct device_type net_type = {
@@ -453,7 +556,7 @@ const struct device_type net_type = {
 	.size = sizeof(struct net),
 	.config_size = offsetof(struct virtio_net_config, speed),
 	.state_size = sizeof(struct net_state),
-	.fds = 2 * NET_PAIRS_MAX + 1 + DEVICE_KEPT_MAX,
+	.fds = 2 * NET_PAIRS_MAX + 6 + DEVICE_KEPT_MAX,
 	.opts = net_opts,
 	.calls = net_calls,
 	.defaults = net_defaults,

@@ -5,16 +5,21 @@
  *	net.c		options, life, configuration space, commands
  *	net_rx.c	frames from the back end into the guest's buffers
  *	net_tx.c	frames from the guest to the back end
+ *	net_gate.c	which of them may pass, and how many
  *	net_ctrl.c	control queue: filters, pairs of queues, offloads
  *	net_header.c	the header in front of every frame
  *	net_vhost.c	instead of the first two: the kernel
  */
 #pragma once
 
+#include "backend/egress_log.h"
 #include "backend/net_backend.h"
+#include "backend/passt.h"
+#include "backend/stream.h"
 #include "backend/tap.h"
 #include "base/log.h"
 #include "devices/device.h"
+#include "devices/limit.h"
 #include "devices/net_header.h"
 
 #include <assert.h>
@@ -48,12 +53,14 @@ struct net_frame {
 
 enum net_verdict {
 	NET_PASS,
-	NET_REFUSE, /* count and forget it */
+	NET_REFUSE, /* by a rule */
+	NET_DROP,   /* there is no link */
 	NET_WAIT,   /* offer it again after net_tx_resume() */
 };
 
 struct net_tx {
 	bool is_held;	 /* chain and frame are waiting to be sent */
+	bool is_passed;	 /* the one that is held was judged, and paid for */
 	bool is_blocked; /* until the back end's descriptor is writable */
 	struct net_frame frame;
 	struct chain chain;
@@ -114,8 +121,15 @@ struct net_counters {
 	uint64_t rx_filtered; /* the driver does not want them */
 	uint64_t tx_frames, tx_bytes;
 	uint64_t tx_malformed; /* headers or sizes that cannot be */
-	uint64_t tx_refused;   /* by net_frame_judge() */
+	uint64_t tx_refused;   /* by egress rules */
 	uint64_t tx_dropped;   /* the back end would not have them, or link down */
+};
+
+struct net_gate {
+	struct egress rules;
+	struct egress_log log;
+	uint64_t refused[EGRESS_VERDICTS]; /* why */
+	struct limit tx, rx;
 };
 
 struct net {
@@ -126,9 +140,16 @@ struct net {
 	uint32_t tap_fd, queues, mtu;
 	struct opt_mac mac;
 	bool vhost;
+	bool user, host_loopback;
+	char *forward, *allow, *deny, *log;
+	uint64_t bps;
+	uint32_t pps, burst;
 
 	struct net_backend *backend; /* one of: */
 	struct tap tap_backend;
+	struct stream stream_backend;
+	struct passt passt; /* at the other end of the stream */
+	struct net_gate gate;
 
 	struct net_pair pairs[NET_PAIRS_MAX];
 	struct net_driver_state driver;
@@ -183,17 +204,29 @@ void net_rx_stop(struct net_pair *p);
 
 /* ---- net_tx.c ---- */
 
-/*
- * Every frame of the guest passes here, once its header was found sound, before it is sent.  Looks
- * at f->head only, of which n->head_bytes say how much it needs.
- */
-enum net_verdict net_frame_judge(struct net *n, unsigned pair, const struct net_frame *f);
-
 void net_tx_serve(struct net_pair *p);
 void net_tx_stop(struct net_pair *p);
 
 /* What was told to wait is offered again. */
 void net_tx_resume(struct net *n);
+
+/* ---- net_gate.c ---- */
+
+/* init: nothing is open; open: before the jail; close: in every state after init. */
+void net_gate_init(struct net *n);
+int net_gate_open(struct net *n, struct err *e) MUST_CHECK;
+void net_gate_close(struct net *n);
+
+/*
+ * Every frame of the guest passes here, once its header was found sound, before it is sent, and
+ * pays when it may pass.  Looks at f->head only, of which n->head_bytes say how much it needs.
+ */
+enum net_verdict net_frame_judge(struct net *n, const struct net_frame *f);
+
+/* For each direction. */
+void net_gate_limit(struct net *n, const struct limit_values *v);
+
+void net_gate_status(const struct net *n, struct json *reply);
 
 /* ---- net_ctrl.c ---- */
 

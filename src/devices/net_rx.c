@@ -244,6 +244,8 @@ static bool receive_one(struct net_pair *p)
 
 	if (rx->is_pending)
 		return settle(p);
+	if (!limit_may_go(&n->gate.rx))
+		return false;
 	hold(p, rx->wanted);
 	rx->is_starved = rx->nheld == 0 && !n->link_down;
 	if (rx->is_starved)
@@ -253,6 +255,7 @@ static bool receive_one(struct net_pair *p)
 		p->is_dead = r != -EAGAIN && r != -EINTR;
 		return false;
 	}
+	limit_take(&n->gate.rx, rx->total);
 	learn(rx);
 	if (n->link_down || rx->total < NET_HEADER_BYTES) {
 		n->counters.rx_dropped++;
@@ -276,7 +279,9 @@ void net_rx_serve(struct net_pair *p)
 	}
 	vq_notify(net_rx_queue(p));
 	p->rx.is_starved |= p->rx.is_pending;
-	net_pair_watch(p); /* level-triggered: what is left wakes us again */
+	if (turn == TURN_MAX)
+		net_again(p->net, &p->net->again_rx, p->index); /* it may be in a buffer of ours */
+	net_pair_watch(p);
 }
 
 void net_rx_stop(struct net_pair *p)

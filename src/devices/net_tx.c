@@ -25,17 +25,6 @@ enum {
 	TURN_MAX = 256, /* frames of a pair before others get their turn */
 };
 
-enum net_verdict net_frame_judge(struct net *n, unsigned pair, const struct net_frame *f)
-{
-	(void)pair;
-	(void)f;
-	if (n->link_down) {
-		n->counters.tx_dropped++;
-		return NET_REFUSE;
-	}
-	return NET_PASS;
-}
-
 /* Takes the header off the chain and checks it. */
 static bool frame_begin(struct net *n, struct net_frame *f, struct chain *c)
 {
@@ -76,15 +65,19 @@ static bool frame_out(struct net_pair *p)
 	struct net_tx *tx = &p->tx;
 	int r;
 
-	switch (net_frame_judge(p->net, p->index, &tx->frame)) {
+	switch (tx->is_passed ? NET_PASS : net_frame_judge(p->net, &tx->frame)) {
 	case NET_WAIT:
 		return false;
 	case NET_REFUSE:
 		count->tx_refused++;
 		return true;
+	case NET_DROP:
+		count->tx_dropped++;
+		return true;
 	case NET_PASS:
 		break;
 	}
+	tx->is_passed = true;
 	r = frame_send(p);
 	if (r == -EAGAIN) {
 		tx->is_blocked = true;
@@ -121,7 +114,7 @@ static unsigned send_some(struct net_pair *p, unsigned limit)
 
 	while (n < limit && frame_next(p) && frame_out(p)) {
 		vq_push(q, &p->tx.chain);
-		p->tx.is_held = false;
+		p->tx.is_held = p->tx.is_passed = false;
 		n++;
 	}
 	vq_notify(q);
@@ -161,6 +154,6 @@ void net_tx_resume(struct net *n)
 /* The chain is popped again, by us or by who comes after us. */
 void net_tx_stop(struct net_pair *p)
 {
-	p->tx.is_held = p->tx.is_blocked = false;
+	p->tx.is_held = p->tx.is_passed = p->tx.is_blocked = false;
 	vq_polling_set(net_tx_queue(p), false);
 }
