@@ -599,7 +599,11 @@ static void set_features(struct block *b)
 	if (b->ro)
 		off |= VIRTIO_BIT(VIRTIO_BLK_F_WRITE_ZEROES);
 	b->device.features &= ~off;
-	b->device.nqueues = b->queues;
+}
+
+static unsigned block_queues(const struct device *d)
+{
+	return container_of(d, const struct block, device)->queues;
 }
 
 static void remark(const struct block *b)
@@ -769,6 +773,7 @@ const struct device_type block_type = {
 	.opts = block_opts,
 	.calls = block_calls,
 	.defaults = block_defaults,
+	.queues = block_queues,
 	.open = block_open,
 	.prepare = block_prepare,
 	.kick = block_kick,

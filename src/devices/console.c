@@ -546,6 +546,17 @@ static int add_port(struct console *c, const char *text, struct err *e)
 	return r < 0 ? err_in(e, "port %u", p->number) : 0;
 }
 
+/* Two for each port and two for all. */
+static unsigned console_queues(const struct device *d)
+{
+	const struct console *c = container_of(d, const struct console, device);
+	unsigned ports = c->ports ? 2 : 1;
+
+	for (const char *at = c->ports; at && ports < PORTS_MAX && (at = strchr(at, ';')); at++)
+		ports++;
+	return 2 * (ports + 1);
+}
+
 static int add_ports(struct console *c, struct err *e)
 {
 	auto_free char *copy = c->ports ? strdup(c->ports) : NULL;
@@ -575,7 +586,6 @@ static int console_open(struct device *d, struct err *e)
 	r = loop_add(d->loop, &c->again, EPOLLIN);
 	if (r < 0)
 		return err_set(e, -r, "cannot watch an eventfd");
-	d->nqueues = 2 * (c->nports + 1);
 	update_size(c);
 	if (c->columns == 0)
 		d->features &= ~VIRTIO_BIT(VIRTIO_CONSOLE_F_SIZE);
@@ -665,6 +675,7 @@ const struct device_type console_type = {
 	.opts = console_opts,
 	.calls = console_calls,
 	.defaults = console_defaults,
+	.queues = console_queues,
 	.open = console_open,
 	.prepare = console_prepare,
 	.kick = console_kick,

@@ -2,6 +2,7 @@
 /* console_test.c - consoles and ports, jailed and in a thread, with good, bad and absurd drivers */
 #include "base/fd.h"
 #include "base/wire.h"
+#include "devices/device.h"
 #include "devices/harness_test.h"
 #include "virtio/ids.h"
 
@@ -385,6 +386,32 @@ static void test_named_port_follows_its_client(void **state)
 	}
 }
 
+/* Main goes by them before the device opens. */
+static void test_queues_follow_from_the_ports(void **state)
+{
+	static const struct {
+		const char *options[2];
+		unsigned queues;
+	} cases[] = {
+		{{"sink"}, 4},
+		{{"sink,ports=sink,,name=a"}, 6},
+		{{"sink,ports=sink,,name=a;sink"}, 8},
+		{{"sink,ports=;;;;;;;;;;;;;;;;"}, 18}, /* more than there may be: refused later */
+	};
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+		struct err e;
+		struct device *d = device_new(device_type_find("console"), "console0",
+					      cases[i].options, &e);
+
+		if (!d)
+			fail_msg("%s", e.text);
+		assert_int_equal(d->nqueues, cases[i].queues);
+		device_free(d);
+	}
+}
+
 static void test_absurd_control_messages_change_nothing(void **state)
 {
 	(void)state;
@@ -553,6 +580,7 @@ int main(void)
 		TEST_ON_PIPES(reset_while_output_waits),
 		TEST_ON_PIPES(ports_introduce_themselves),
 		TEST_ON_PIPES(named_port_follows_its_client),
+		cmocka_unit_test(test_queues_follow_from_the_ports),
 		TEST_ON_PIPES(absurd_control_messages_change_nothing),
 		TEST_ON_PIPES(control_messages_wait_for_buffers),
 		TEST_ON_PIPES(input_waits_until_the_console_is_open),

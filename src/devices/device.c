@@ -96,8 +96,11 @@ struct device *device_new(const struct device_type *type, const char *name,
 	}
 	if (type->defaults)
 		type->defaults(d);
-	if (parse(d, options, e) == 0)
-		return d;
-	device_free(d);
-	return NULL;
+	if (parse(d, options, e) < 0) {
+		device_free(d);
+		return NULL;
+	}
+	if (type->queues)
+		d->nqueues = type->queues(d);
+	return d;
 }

@@ -48,7 +48,7 @@ struct device_type {
 	const char *name;    /* "rng": option, process name and section of the manual */
 	const char *summary; /* one line */
 	uint16_t virtio_id;  /* virtio 1.2, section 5 */
-	uint16_t nqueues;    /* most queues; open() may set d->nqueues lower */
+	uint16_t nqueues;    /* most queues */
 	uint16_t queue_size; /* largest, a power of two; 0: DEVICE_QUEUE_SIZE */
 	uint64_t features;   /* the device's own; those of rings and VERSION_1 are added */
 	size_t size;	     /* of the struct that begins with struct device */
@@ -69,6 +69,12 @@ struct device_type {
 	 * takes what it needs.  It may fill nothing.  Optional.
 	 */
 	int (*keep)(struct device *d, struct err *e);
+
+	/*
+	 * How many queues there are by the options, at most nqueues; main asks too, of a struct
+	 * that is not open.  NULL: nqueues.
+	 */
+	unsigned (*queues)(const struct device *d);
 
 	/* Before the jail: open files. May narrow d->features and d->nqueues. */
 	int (*open)(struct device *d, struct err *e);

@@ -363,6 +363,11 @@ static uint64_t offload_features(unsigned offloads)
 	return features;
 }
 
+static unsigned net_queues(const struct device *d)
+{
+	return 2 * container_of(d, const struct net, device)->queues + 1;
+}
+
 static void set_features(struct net *n)
 {
 	struct device *d = &n->device;
@@ -561,6 +566,7 @@ const struct device_type net_type = {
 	.calls = net_calls,
 	.defaults = net_defaults,
 	.keep = net_keep,
+	.queues = net_queues,
 	.open = net_open,
 	.prepare = net_prepare,
 	.kick = net_kick,

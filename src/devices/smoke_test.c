@@ -100,6 +100,17 @@ static void harass(gpa memory, bool with_damage)
 	reset();
 }
 
+static unsigned queues_before_open(const struct device_type *type)
+{
+	const char *options[] = {options_of(type->name), NULL};
+	struct err e = {0};
+	struct device *d = device_new(type, type->name, options, &e);
+	unsigned n = d ? d->nqueues : 0;
+
+	device_free(d);
+	return n;
+}
+
 static unsigned queues_of(const struct device_type *type)
 {
 	unsigned n = type->nqueues < DRIVER_QUEUES_MAX ? type->nqueues : DRIVER_QUEUES_MAX;
@@ -110,6 +121,7 @@ static unsigned queues_of(const struct device_type *type)
 	assert_int_equal(driver_greet_take(&h.d, sock), 0);
 	assert_int_equal(vu_get_u64(&h.d.conn, VU_GET_QUEUE_NUM, &most), 0);
 	harness_stop(&h);
+	assert_int_equal(most, queues_before_open(type)); /* main goes by that */
 	return most < n ? (unsigned)most : n;
 }
 

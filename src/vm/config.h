@@ -29,6 +29,7 @@ enum {
 };
 
 enum config_transport { CONFIG_TRANSPORT_PCI, CONFIG_TRANSPORT_MMIO };
+enum config_rings { CONFIG_RINGS_SPLIT, CONFIG_RINGS_PACKED };
 
 /* One virtio device, in the order the guest will see them. */
 struct config_device {
@@ -38,11 +39,11 @@ struct config_device {
 	char *options;    /* key=value,... for type->opts, already checked; "" for none */
 	int inherited_fd; /* the N of path=/proc/self/fd/N, to be handed to the process; or -1 */
 	bool on_stdio;    /* standard input and output are handed to the process */
+	uint32_t queues;  /* 0: what the type, or the back end, offers */
 
 	/* --vhost-user */
 	char *socket;    /* of the foreign back end; NULL: a process of ours */
 	char *tag;       /* virtio-fs: name to mount it by; else NULL */
-	uint32_t queues; /* 0: what the back end offers */
 };
 
 /* The network options of the first releases, while parsing. */
@@ -69,6 +70,7 @@ struct config {
 
 	char *kvm_device; /* "/dev/kvm" */
 	int transport;    /* enum config_transport */
+	int rings;        /* enum config_rings: packed ones are offered, or not */
 	int log_level;    /* enum log_level */
 	bool pvpanic, debug_exit;
 

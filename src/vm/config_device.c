@@ -294,6 +294,7 @@ static int check_text(struct config *c, const struct device_type *type, const ch
 		take_balloon(c, table, scratch);
 	if (r == 0 && type->virtio_id == VIRTIO_ID_VSOCK)
 		r = check_vsock(c, table, scratch, e);
+	d->queues = r == 0 && type->queues ? type->queues(scratch) : 0;
 	d->on_stdio = r == 0 && is_on_stdio(table, scratch);
 	if (d->on_stdio && config_has_stdio_device(c))
 		r = err_say(e, EINVAL, "stdio is used by another device already");
