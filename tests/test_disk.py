@@ -37,14 +37,17 @@ def inside(place, value):
     return place.path(value) if isinstance(value, str) and value.startswith('/') else value
 
 
-@pytest.mark.parametrize('options', [
-    ['--transport', 'pci'],
-    ['--transport', 'mmio'],
-], ids=['pci', 'mmio'])
-def test_verified_io(place, options):
-    out, result = drive(place, options=options, script='mount -t tmpfs tmpfs /tmp\n' +
-                        VERIFY.format(mib=8, jobs=1) + 'ls /sys/bus/virtio/devices | wc -l\n')
+RING_PACKED = 34  # number of the feature; sysfs has a digit for each
 
+
+@pytest.mark.parametrize('transport, rings', [('pci', 'packed'), ('mmio', 'split')])
+def test_verified_io(place, transport, rings):
+    script = ('mount -t tmpfs tmpfs /tmp\n' + VERIFY.format(mib=8, jobs=1) +
+              f'cut -c{RING_PACKED + 1} /sys/block/vda/device/features | sed s/^/PACKED-/\n')
+    out, result = drive(place, options=['--transport', transport, '--rings', rings],
+                        script=script)
+
+    assert f'PACKED-{int(rings == "packed")}' in out, out
     assert 'FIO-GOOD' in out and 'FIO-BAD' not in out, out
     assert result['code'] == 0, out
     assert result['fsck'] == 0, result

@@ -3,9 +3,9 @@
  * respawn.c - starts children for a process that has jailed itself
  *
  * One request, one answer, each a packet.  JOIN comes with the namespaces that children join, which
- * were still being made when the server began.  START comes with the row's fds and is answered with the
- * pid, with its pidfd and the reading end of its report; KILL ends the last child of the row.
- * Either may be answered with an error as text.  The server checks the index and the number of fds
+ * were still being made when the server began.  START comes with the row's fds and is answered with
+ * the pid, with its pidfd and the reading end of its report; KILL ends the last child of the row.
+ * Each may be answered with an error as text.  The server checks the index and the number of fds
  * and believes nothing else.  It clones with CLONE_PARENT, so the child's parent is main.
  */
 #include "jail/respawn.h"

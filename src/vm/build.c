@@ -195,7 +195,7 @@ static const struct {
 
 int machine_build(struct machine *m, const struct config *config, int *ret_code, struct err *e)
 {
-	m->config = config; /* field by field: what is not used stays untouched, and costs no memory */
+	m->config = config; /* one by one: what is not used stays untouched, and costs no memory */
 	m->signal_fd = -1;
 	m->loop = (struct loop){.epoll_fd = -1, .stop_fd = -1};
 	m->kvm.fd = -1;

@@ -13,6 +13,12 @@
 
 enum { MIB = 1 << 20 };
 
+static const char *const rings[] = {
+	[CONFIG_RINGS_SPLIT] = "split",
+	[CONFIG_RINGS_PACKED] = "packed",
+	NULL,
+};
+
 static const char *const transports[] = {
 	[CONFIG_TRANSPORT_PCI] = "pci", [CONFIG_TRANSPORT_MMIO] = "mmio", NULL};
 
@@ -268,6 +274,9 @@ const struct config_option config_options[] = {
 	{ROW_FIELD(0, "transport", "pci|mmio", "How the guest finds its virtio devices",
 		   OPT_CHOICE(struct config, transport, transports, NULL)),
 	 .default_text = "pci"},
+	{ROW_FIELD(0, "rings", "split|packed", "Layout of virtqueues; packed if the guest can",
+		   OPT_CHOICE(struct config, rings, rings, NULL)),
+	 .default_text = "split"},
 	{ROW_FIELD(0, "pvpanic", NULL, "Let the guest report a panic",
 		   OPT_FLAG(struct config, pvpanic, NULL))},
 	{ROW_FIELD(0, "debug-exit", NULL, "Let the guest end with a code: a byte to port 0xf4",

@@ -68,11 +68,17 @@ static void fake_defaults(struct device *d)
 	container_of(d, struct fake, device)->output = -1;
 }
 
+static unsigned fake_queues(const struct device *d)
+{
+	return container_of(d, const struct fake, device)->queues;
+}
+
 static const struct device_type block_type = {.name = "block",
 					      .summary = "Disk",
 					      .virtio_id = 2,
 					      .size = sizeof(struct fake),
 					      .opts = block_opts,
+					      .queues = fake_queues,
 					      .defaults = fake_defaults};
 static const struct device_type console_type = {.name = "console",
 						.summary = "Console",
@@ -201,6 +207,7 @@ static void kernel_alone_gets_the_defaults(void **state)
 	assert_string_equal(config.kvm_device, "/dev/kvm");
 	assert_true(config.sandbox);
 	assert_int_equal(config.transport, CONFIG_TRANSPORT_PCI);
+	assert_int_equal(config.rings, CONFIG_RINGS_SPLIT);
 	assert_int_equal(config.log_level, LOG_LEVEL_INFO);
 	assert_int_equal(config.nserial, 1);
 	assert_int_equal(config.serial[0].com, 1);
@@ -588,14 +595,27 @@ static void foreign_back_ends_are_checked(void **state)
 		"gpu, input, vsock, sound, crypto");
 }
 
+static void queues_are_counted_before_a_device_opens(void **state)
+{
+	static const unsigned expected[] = {1, 4, 0};
+
+	(void)state;
+	accepted("-d a.img --block a.img,queues=4 --rng kernel --no-balloon");
+	assert_int_equal(config.ndevices, ARRAY_LEN(expected));
+	for (unsigned i = 0; i < config.ndevices; i++)
+		assert_int_equal(config.devices[i].queues, expected[i]);
+}
+
 static void other_fields_are_set(void **state)
 {
 	(void)state;
-	accepted("-i initrd --transport mmio --pvpanic --debug-exit --log-level debug -s /x/y "
+	accepted("-i initrd --transport mmio --rings packed --pvpanic --debug-exit "
+		 "--log-level debug -s /x/y "
 		 "--kvm-device /dev/k --seccomp-policy-dir . kernel");
 
 	assert_string_equal(config.initrd, "initrd");
 	assert_int_equal(config.transport, CONFIG_TRANSPORT_MMIO);
+	assert_int_equal(config.rings, CONFIG_RINGS_PACKED);
 	assert_true(config.pvpanic);
 	assert_true(config.debug_exit);
 	assert_int_equal(config.log_level, LOG_LEVEL_DEBUG);
@@ -800,6 +820,7 @@ int main(void)
 		TEST(devices_without_a_required_key_need_no_value),
 		TEST(serial_ports_are_checked_together),
 		TEST(foreign_back_ends_are_checked),
+		TEST(queues_are_counted_before_a_device_opens),
 		TEST(other_fields_are_set),
 		TEST(wrong_files_are_refused),
 		TEST(help_wins),

@@ -7,6 +7,7 @@
 #include "base/num.h"
 #include "base/wire.h"
 #include "devices/device.h"
+#include "virtio/ids.h"
 #include "vm/machine.h"
 
 #include <assert.h>
@@ -339,6 +340,9 @@ static void frontend_arguments(struct machine *m, struct vm_device *d, struct fr
 		.virtio_id = config->virtio_id,
 		.nqueues = FRONTEND_QUEUES_MAX,
 		.config_size = FOREIGN_CONFIG_BYTES,
+		.features_hidden = m->config->rings == CONFIG_RINGS_PACKED
+					   ? 0
+					   : VIRTIO_BIT(VIRTIO_F_RING_PACKED),
 		.gmem = &m->gmem,
 		.loop = &m->loop,
 		.lost = device_lost,
