@@ -47,7 +47,7 @@ struct image_mapping {
 	struct image_req *before, *behind;
 	uint64_t from, to; /* bytes; to is behind the range */
 	bool is_locked, is_exclusive;
-	bool is_linked; /* has changed the mapping */
+	bool is_over;   /* new clusters take the place of what is not zero */
 	bool is_rest;   /* the piece is all that is left of at */
 
 	/* The piece under way. */

@@ -102,7 +102,7 @@ static void qcow2_submit(struct image *im, struct image_req *r)
 	struct qcow2 *q = im->state;
 	bool outer = !q->is_running;
 
-	r->mapping.is_locked = r->mapping.is_linked = false;
+	r->mapping.is_locked = false;
 	r->mapping.resume = submit_resume;
 	r->at = (struct iov_at){.v = r->iov, .n = r->iov ? r->niov : 0};
 	qcow2_wake(q, r, 0);

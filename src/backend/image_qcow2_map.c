@@ -361,6 +361,7 @@ int qcow2_l2_set(struct qcow2 *q, uint64_t at, const be64 *entries, unsigned n)
 		return r;
 	assert(have >= (size_t)8 * n);
 	memcpy(old, p, (size_t)8 * n);
+	q->sync.linked = qcow2_sync_next(q);
 	r = qcow2_put(q, at, entries, (size_t)8 * n);
 	for (unsigned i = 0; r == 0 && i < n; i++)
 		r = drop_entry(q, entry_at(old, i), be64_get(entries[i]));

@@ -15,7 +15,10 @@
 #include <sys/ioctl.h>
 #include <unistd.h>
 
-enum { BLOCK_BATCH_BYTES = 16 << 20 }; /* of the file, described by blocks made at once */
+enum {
+	BLOCK_BATCH_BYTES = 16 << 20, /* of the file, described by blocks made at once */
+	SECTOR = 512,		      /* bytes that a disk writes together or not at all */
+};
 
 static uint64_t block_covers(const struct qcow2 *q)
 {
@@ -298,15 +301,31 @@ static int claim_write(struct qcow2 *q, const struct claim *c)
 	return r;
 }
 
-/* Lists the claim's blocks in the table at that place. */
+/*
+ * Lists the claim's blocks in the table at that place: in order, a sector at a time, each synced
+ * before the next.  A block may be counted by one that is listed before it, not behind.
+ */
 static int put_entries(struct qcow2 *q, const struct claim *c, uint64_t table)
 {
-	uint64_t at = c->first + c->n;
+	uint64_t at = c->first + c->n, i = c->range, end = claim_ranges_end(q, c);
+	be64 entries[SECTOR / sizeof(be64)];
 	int r = 0;
 
-	for (uint64_t i = c->range; r == 0 && i < claim_ranges_end(q, c); i++)
-		if (!has_block(q, i, &r) && r == 0)
-			r = qcow2_put64(q, table + 8 * i, at++ << q->cluster_bits);
+	while (r == 0 && i < end) {
+		uint64_t from = i, block;
+		unsigned n = 0;
+
+		do {
+			r = block_find(q, i++ * block_covers(q), &block);
+			if (block == 0)
+				block = at++ << q->cluster_bits;
+			entries[n++] = be64_of(block);
+		} while (r == 0 && i < end && i % ARRAY_LEN(entries) != 0);
+		if (r == 0)
+			r = qcow2_put(q, table + 8 * from, entries, n * sizeof(entries[0]));
+		if (r == 0 && i < end)
+			r = qcow2_sync_now(q);
+	}
 	return r;
 }
 

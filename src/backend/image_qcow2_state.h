@@ -28,9 +28,9 @@
  *	refcount 1, and then synced, so none of that can be lost once they are in use.
  *  Q2  Hence a new L2 table is empty on the disk before L1 points to it, and a new data cluster
  *	reads as zeroes, not as what somebody else had there, where the guest has not written.
- *  Q3  What the guest did not write and a new cluster must have (copied from a backing file, a
- *	snapshot's cluster, compressed data, a shared L2 table) is synced before anything points to
- *	it.
+ *  Q3  What a new cluster must have because something was there before (copied from a backing
+ *	file, a snapshot's cluster, compressed data, a shared L2 table, or written over them) is
+ *	synced before anything points to it.
  *  Q4  A refcount goes down only after a sync that follows the change which dropped the reference.
  *  Q5  New refcount blocks, refcount tables and L1 tables are synced, complete, before the table or
  *	header that points to them is written, and that is synced before the old one is given up.
@@ -129,6 +129,7 @@ struct qcow2_sync {
 	struct aio_req aio;
 	struct image_req *now, *first, **last; /* waiting for this one, for the next one */
 	uint64_t started, done;                /* numbers of syncs */
+	uint64_t linked;                       /* the one that covers all tables as they are */
 	bool is_running, is_wanted, has_failed;
 };
 

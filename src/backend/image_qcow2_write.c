@@ -7,8 +7,9 @@
  *	copied:	   old contents, cluster from the reserve, data in between, sync, L2 entry
  *
  * In place are clusters that nobody shares.  New clusters take the place of what reads as zero, or
- * of what is overwritten whole; they are zero where nothing is written (Q2).  The rest is copied,
- * one cluster at a time (Q3).
+ * of what is overwritten whole; they are zero where nothing is written (Q2).  The latter are synced
+ * before they are linked, as a loss of power leaves a sector as it was or as it was to be, not zero.
+ * The rest is copied, one cluster at a time (Q3).
  */
 #include "backend/image_qcow2_state.h"
 
@@ -37,7 +38,7 @@ void qcow2_write_end(struct image_req *r, int error)
 	struct qcow2 *q = qcow2_of(r);
 
 	qcow2_buffer_give(q, r);
-	if (error == 0 && r->durable && r->mapping.is_linked) {
+	if (error == 0 && r->durable && q->sync.linked > q->sync.done) {
 		r->mapping.resume = write_synced;
 		qcow2_sync_wait(q, r);
 		return;
@@ -109,7 +110,6 @@ static void link_new(struct image_req *r)
 	}
 	for (unsigned i = 0; i < m->clusters; i++)
 		entries[i] = be64_of((m->run + i) << q->cluster_bits | QCOW2_COPIED);
-	m->is_linked = true;
 	piece_end(r, qcow2_l2_set(q, at, entries, m->clusters));
 }
 
@@ -202,6 +202,28 @@ static int count_new(struct image_req *r, uint64_t n, uint64_t *ret)
 	return e;
 }
 
+static void new_written(struct image_req *r)
+{
+	if (r->mapping.error == 0 && r->mapping.is_over) {
+		r->mapping.resume = link_new;
+		qcow2_sync_wait(qcow2_of(r), r);
+	} else {
+		link_new(r);
+	}
+}
+
+/* Whether any of the n clusters has contents. */
+static int look_below(struct image_req *r, uint64_t n)
+{
+	struct qcow2 *q = qcow2_of(r);
+	bool is_zero;
+	int e = qcow2_is_zero(q, round_down(position(r), q->cluster), n << q->cluster_bits,
+			      &is_zero);
+
+	r->mapping.is_over = !is_zero;
+	return e;
+}
+
 static void write_new(struct image_req *r)
 {
 	struct image_mapping *m = &r->mapping;
@@ -218,6 +240,8 @@ static void write_new(struct image_req *r)
 		cow(r);
 		return;
 	}
+	if (e == 0)
+		e = look_below(r, n);
 	if (e == 0)
 		e = qcow2_l2_prepare(q, position(r), &at);
 	if (e == 0) {
@@ -236,7 +260,7 @@ static void write_new(struct image_req *r)
 	m->bytes = m->piece;
 	m->host = (m->run << q->cluster_bits) + inside;
 	r->aio.durable = false;
-	qcow2_write_data(r, link_new);
+	qcow2_write_data(r, new_written);
 }
 
 void qcow2_write_piece(struct image_req *r, qcow2_then then)

@@ -92,7 +92,6 @@ static int zero_entries(struct image_req *r, uint64_t at, unsigned n, bool *ret_
 		qcow2_write_wait(r, zero_next);
 		return 0;
 	}
-	r->mapping.is_linked = true;
 	return e < 0 ? e : qcow2_l2_set(q, at + 8 * from, entries + from, to - from);
 }
 
