@@ -1,0 +1,427 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * image_qcow2_hostile_test.c - images that lie: refused in one line or with I/O errors, in bounded
+ * time and memory, and never written where that would do harm
+ *
+ * A sound image with a snapshot and compressed data is damaged in one place for each row.
+ */
+#include "backend/qcow2_rig_test.h"
+
+#include "base/fd.h"
+#include "base/num.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+enum {
+	MIB = 1 << 20,
+	BYTES = 2 * MIB,
+	CLUSTER = 4096,
+	ROOM = 8 * MIB,
+	SECONDS_MAX = 10, /* for each image, under sanitizers and load */
+	RSS_MAX_KIB = 400 * 1024,
+};
+
+/* Where the damage is, counted from. */
+enum place { HEADER, L1, L2, LAST_L2, TABLE, BLOCK, SNAPSHOTS, SNAPSHOT_L1 };
+
+/* What may come of it: at open, or when all of the disk is read, or written, too. */
+enum outcome {
+	REFUSED,	/* with these words */
+	REFUSED_RW,	/* when it is to be written; may be read */
+	READ_FAILS,	/* somewhere: an I/O error */
+	WRITE_FAILS,	/* as above; reading may fail or not */
+	ANYTHING,	/* but a crash, a hang, or a file out of bounds */
+};
+
+static const struct row {
+	const char *name;
+	enum place place;
+	uint32_t at;
+	unsigned bytes;
+	uint64_t value;
+	enum outcome outcome;
+	const char *words;
+} rows[] = {
+	{"magic", HEADER, 0, 4, 0x514649fa, REFUSED, "not a qcow2 image"},
+	{"version 1", HEADER, 4, 4, 1, REFUSED, "version 1"},
+	{"version 4", HEADER, 4, 4, 4, REFUSED, "version 4"},
+	{"version of all ones", HEADER, 4, 4, UINT32_MAX, REFUSED, "version"},
+	{"backing name at the end", HEADER, 8, 8, UINT64_MAX, REFUSED, "backing"},
+	{"backing name in the header", HEADER, 8, 8, 8, REFUSED, "backing"},
+	{"backing name without bytes", HEADER, 8, 8, 600, REFUSED, "backing"},
+	{"clusters of 256 bytes", HEADER, 20, 4, 8, REFUSED, "cluster_bits"},
+	{"clusters of 4 MiB", HEADER, 20, 4, 22, REFUSED, "cluster_bits"},
+	{"clusters of 2^64 bytes", HEADER, 20, 4, 64, REFUSED, "cluster_bits"},
+	{"no clusters", HEADER, 20, 4, 0, REFUSED, "cluster_bits"},
+	{"clusters of 2 MiB", HEADER, 20, 4, 21, REFUSED, "header: "},
+	{"disk of 2^63 bytes", HEADER, 24, 8, 1ull << 63, REFUSED, "header: "},
+	{"disk of 2^64 - 1 bytes", HEADER, 24, 8, UINT64_MAX, REFUSED, "header: "},
+	{"disk larger than its L1", HEADER, 24, 8, 1ull << 40, REFUSED, "L1 table is too small"},
+	{"encrypted", HEADER, 32, 4, 1, REFUSED, "encrypted"},
+	{"encrypted by LUKS", HEADER, 32, 4, 2, REFUSED, "encrypted"},
+	{"L1 without entries", HEADER, 36, 4, 0, REFUSED, "L1 table"},
+	{"L1 of 32 GiB", HEADER, 36, 4, UINT32_MAX, REFUSED, "L1 table"},
+	{"L1 behind the file", HEADER, 36, 4, 1 << 21, REFUSED, "L1 table"},
+	{"L1 in the header", HEADER, 40, 8, 0, REFUSED, "overlap"},
+	{"L1 not aligned", HEADER, 40, 8, CLUSTER + 8, REFUSED, "L1 table"},
+	{"L1 far away", HEADER, 40, 8, 1ull << 62, REFUSED, "L1 table"},
+	{"L1 at the end of numbers", HEADER, 40, 8, UINT64_MAX - CLUSTER + 1, REFUSED, "L1 table"},
+	{"refcount table in the header", HEADER, 48, 8, 0, REFUSED, "overlap"},
+	{"refcount table not aligned", HEADER, 48, 8, CLUSTER / 2, REFUSED, "refcount table"},
+	{"refcount table far away", HEADER, 48, 8, 1ull << 50, REFUSED, "refcount table"},
+	{"no refcount table", HEADER, 56, 4, 0, REFUSED, "refcount table"},
+	{"refcount table of 16 TiB", HEADER, 56, 4, UINT32_MAX, REFUSED, "refcount table"},
+	{"2^32 snapshots", HEADER, 60, 4, UINT32_MAX, REFUSED, "snapshot"},
+	{"more snapshots than there are", HEADER, 60, 4, 30000, REFUSED, "snapshot"},
+	{"one snapshot more than there are", HEADER, 60, 4, 2, ANYTHING, NULL},
+	{"snapshots in the header", HEADER, 64, 8, 0, REFUSED, "snapshot"},
+	{"snapshots far away", HEADER, 64, 8, 1ull << 55, REFUSED, "snapshot"},
+	{"unknown feature", HEADER, 72, 8, 1ull << 40, REFUSED, "bit 40"},
+	{"external data", HEADER, 72, 8, 4, REFUSED, "external data"},
+	{"corrupt", HEADER, 72, 8, 2, REFUSED_RW, "corrupt"},
+	{"compression type without a bit", HEADER, 104, 1, 1, REFUSED, "compression"},
+	{"compression type unknown", HEADER, 104, 1, 77, REFUSED, "compression"},
+	{"refcounts of 128 bits", HEADER, 96, 4, 7, REFUSED, "refcount_order"},
+	{"refcounts of 2^32 bits", HEADER, 96, 4, UINT32_MAX, REFUSED, "refcount_order"},
+	{"refcounts of another width", HEADER, 96, 4, 6, ANYTHING, NULL},
+	{"header too short", HEADER, 100, 4, 72, REFUSED, "header"},
+	{"header longer than a cluster", HEADER, 100, 4, 8192, REFUSED, "header"},
+	{"header of 4 GiB", HEADER, 100, 4, UINT32_MAX - 7, REFUSED, "header"},
+	{"extension of 4 GiB", HEADER, 112, 8, 0x6803f857ffffffff, ANYTHING, NULL},
+
+	{"L2 in the header", L1, 0, 8, 1ull << 63, ANYTHING, NULL},
+	{"L2 in the L1", L1, 0, 8, 0, ANYTHING, NULL}, /* set below: its own offset */
+	{"L2 not aligned", L1, 0, 8, 1ull << 63 | (CLUSTER + 512), READ_FAILS, NULL},
+	{"L2 behind the file", L1, 0, 8, 1ull << 63 | 1ull << 45, READ_FAILS, NULL},
+	{"L2 with reserved bits", L1, 0, 8, UINT64_MAX, READ_FAILS, NULL},
+	{"L2 shared by mistake", L1, 8, 8, 0, ANYTHING, NULL},
+	{"data in the header", L2, 0, 8, 1ull << 63, ANYTHING, NULL},
+	{"data in the refcount table", L2, 0, 8, 1ull << 63 | CLUSTER, WRITE_FAILS, NULL},
+	{"data behind the file", L2, 0, 8, 1ull << 63 | 1ull << 45, READ_FAILS, NULL},
+	{"data not aligned", L2, 0, 8, 1ull << 63 | (64 * CLUSTER + 512), READ_FAILS, NULL},
+	{"data with reserved bits", L2, 0, 8, 0x3f00000000000000, ANYTHING, NULL},
+	{"compressed data behind the file", L2, 0, 8, 0x7fffffffffffffff, READ_FAILS, NULL},
+	{"compressed data that are none", L2, 0, 8, 1ull << 62 | 8192, READ_FAILS, NULL},
+	{"compressed data in the last table", LAST_L2, 0, 8, 1ull << 62 | 3, READ_FAILS, NULL},
+	{"refcount block in the header", TABLE, 0, 8, 512, REFUSED_RW, "refcount"},
+	{"refcount block behind the file", TABLE, 0, 8, 1ull << 45, WRITE_FAILS, "refcount"},
+	{"refcount block not there", TABLE, 0, 8, 0, ANYTHING, NULL},
+	{"refcount block not aligned", TABLE, 0, 8, CLUSTER + 8, WRITE_FAILS, "refcount"},
+	{"refcount blocks in a loop", TABLE, 0, 8, CLUSTER, ANYTHING, NULL},
+	{"refcounts of zero", BLOCK, 0, 8, 0, ANYTHING, NULL},
+	{"refcounts of all ones", BLOCK, 8, 8, UINT64_MAX, ANYTHING, NULL},
+	{"snapshot's L1 far away", SNAPSHOTS, 0, 8, 1ull << 50, ANYTHING, NULL},
+	{"snapshot's L1 of 32 GiB", SNAPSHOTS, 8, 4, UINT32_MAX, ANYTHING, NULL},
+	{"snapshot's name of 64 KiB", SNAPSHOTS, 14, 2, UINT16_MAX, ANYTHING, NULL},
+	{"snapshot's extra data of 4 GiB", SNAPSHOTS, 36, 4, UINT32_MAX, ANYTHING, NULL},
+	{"snapshot's L2 in a loop", SNAPSHOT_L1, 0, 8, CLUSTER, ANYTHING, NULL},
+};
+
+static uint8_t sound[ROOM], image[ROOM];
+static size_t sound_bytes;
+
+static uint64_t be(uint64_t at, unsigned n)
+{
+	uint64_t value = 0;
+
+	for (unsigned i = 0; i < n; i++)
+		value = value << 8 | sound[at + i];
+	return value;
+}
+
+static uint64_t offset_of(enum place place)
+{
+	const uint64_t mask = 0x00fffffffffffe00;
+	uint64_t l1 = be(40, 8);
+
+	switch (place) {
+	case HEADER:
+		return 0;
+	case L1:
+		return l1;
+	case L2:
+		return be(l1, 8) & mask;
+	case LAST_L2:
+		return be(l1 + (be(36, 4) - 1) * 8, 8) & mask;
+	case TABLE:
+		return be(48, 8);
+	case BLOCK:
+		return be(be(48, 8), 8);
+	case SNAPSHOTS:
+		return be(64, 8);
+	case SNAPSHOT_L1:
+		return be(be(64, 8), 8);
+	}
+	return 0;
+}
+
+static void put(const char *path, const void *bytes, size_t n)
+{
+	auto_fd fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+
+	assert_true(fd >= 0);
+	assert_int_equal(write(fd, bytes, n), n);
+}
+
+static void make_sound(void)
+{
+	auto_fd fd = -1;
+
+	raw_make("base", BYTES, true);
+	rig_tool("qemu-img convert -c -f raw -O qcow2 -o cluster_size=%d base sound", CLUSTER);
+	rig_tool("qemu-img snapshot -c s sound");
+	rig_tool("qemu-io -c 'write -P 5 0 100k' -c 'write -P 6 1900k 148k' sound");
+	fd = open("sound", O_RDONLY | O_CLOEXEC);
+	sound_bytes = (size_t)pread(fd, sound, sizeof(sound), 0);
+	assert_true(sound_bytes > 64 * CLUSTER && sound_bytes < sizeof(sound));
+}
+
+static void make_row(const struct row *row)
+{
+	uint64_t at = offset_of(row->place) + row->at;
+
+	assert_true(at + row->bytes <= sound_bytes);
+	memcpy(image, sound, sound_bytes);
+	for (unsigned i = 0; i < row->bytes; i++)
+		image[at + i] = (uint8_t)(row->value >> 8 * (row->bytes - 1 - i));
+	put("image", image, sound_bytes);
+}
+
+/* Reads or writes all of the disk in pieces; how many failed. */
+static unsigned sweep(struct rig *rig, enum image_op op)
+{
+	static uint8_t buf[65536];
+	struct iovec v = iov_of(buf, sizeof(buf));
+	unsigned failed = 0;
+
+	for (uint64_t at = 0; at < rig->image.size; at += v.iov_len) {
+		struct image_req r = {.op = op, .offset = at, .iov = &v, .niov = 1};
+		int error;
+
+		v.iov_len = min_u64(sizeof(buf), rig->image.size - at);
+		r.length = v.iov_len;
+		error = rig_run(rig, r);
+		assert_true(error <= 0);
+		failed += error < 0;
+	}
+	return failed;
+}
+
+static double seconds(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return (double)t.tv_sec + (double)t.tv_nsec / 1e9;
+}
+
+static void expect_words(const struct row *row, const struct err *e)
+{
+	if (!e->text[0] || strchr(e->text, '\n') || strncmp(e->text, "image: ", 7) != 0 ||
+	    (row->words && !strstr(e->text, row->words)))
+		fail_msg("%s: \"%s\" instead of \"%s\"", row->name, e->text,
+			 row->words ? row->words : "");
+}
+
+static void expect_unchanged(const struct row *row)
+{
+	static uint8_t now[ROOM];
+	auto_fd fd = open("image", O_RDONLY | O_CLOEXEC);
+
+	if (pread(fd, now, sizeof(now), 0) != (ssize_t)sound_bytes ||
+	    memcmp(now, image, sound_bytes) != 0)
+		fail_msg("%s: the image was changed", row->name);
+}
+
+static void read_row(const struct row *row)
+{
+	struct rig rig;
+	struct err e = {0};
+	unsigned failed;
+
+	if (rig_try_open(&rig, "image", &(struct rig_options){.writable = false}, &e) < 0) {
+		expect_words(row, &e);
+		if (row->outcome == REFUSED_RW)
+			fail_msg("%s: may be read: %s", row->name, e.text);
+	} else {
+		if (row->outcome == REFUSED)
+			fail_msg("%s: is not refused", row->name);
+		failed = sweep(&rig, IMAGE_READ);
+		rig_close(&rig);
+		if (failed == 0 && row->outcome == READ_FAILS)
+			fail_msg("%s: is read without an error", row->name);
+	}
+	expect_unchanged(row);
+}
+
+static void write_row(const struct row *row)
+{
+	static const enum image_op ops[] = {IMAGE_WRITE, IMAGE_DISCARD, IMAGE_WRITE, IMAGE_ZERO,
+					    IMAGE_SYNC};
+	const struct rig_options o = {.writable = true};
+	unsigned failed = 0;
+	struct err e = {0};
+	struct rig rig;
+	struct stat st;
+
+	if (rig_try_open(&rig, "image", &o, &e) < 0) {
+		expect_words(row, &e);
+		return;
+	}
+	if (row->outcome == REFUSED || row->outcome == REFUSED_RW)
+		fail_msg("%s: is not refused for writing", row->name);
+	for (size_t i = 0; i < ARRAY_LEN(ops); i++)
+		failed += sweep(&rig, ops[i]);
+	rig_close(&rig);
+	if (failed == 0 && row->outcome == WRITE_FAILS)
+		fail_msg("%s: is written without an error", row->name);
+	assert_int_equal(stat("image", &st), 0);
+	assert_true(st.st_size < 16 * MIB);
+}
+
+static void damage_is_an_error_and_nothing_worse(void **state)
+{
+	struct rusage usage;
+
+	(void)state;
+	if (!rig_has_tools())
+		skip();
+	rig_enter(false);
+	make_sound();
+	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+		double start = seconds();
+
+		make_row(&rows[i]);
+		read_row(&rows[i]);
+		write_row(&rows[i]);
+		if (seconds() - start > SECONDS_MAX)
+			fail_msg("%s: took %.1f s", rows[i].name, seconds() - start);
+	}
+	assert_int_equal(getrusage(RUSAGE_SELF, &usage), 0);
+	assert_true(usage.ru_maxrss < RSS_MAX_KIB);
+	rig_leave();
+}
+
+/* Cut anywhere: an error at open, or when what is missing is read. */
+static void cut_images_are_an_error(void **state)
+{
+	static const size_t lengths[] = {0,	    1,	  71,	 72,   103,  104,
+					 CLUSTER - 1, CLUSTER, 8191, 8192, 20000, 1000000};
+	struct err e;
+	struct rig rig;
+
+	(void)state;
+	if (!rig_has_tools())
+		skip();
+	rig_enter(false);
+	make_sound();
+	for (size_t i = 0; i < ARRAY_LEN(lengths); i++) {
+		e = (struct err){0};
+		put("image", sound, lengths[i]);
+		if (rig_try_open(&rig, "image", &(struct rig_options){.writable = false}, &e) < 0) {
+			assert_true(e.text[0] && !strchr(e.text, '\n'));
+			continue;
+		}
+		assert_true(lengths[i] > CLUSTER);
+		sweep(&rig, IMAGE_READ);
+		rig_close(&rig);
+	}
+	rig_leave();
+}
+
+static void refuse_backing(const char *create, const char *allowed, const char *words)
+{
+	const struct rig_options o = {.backing = allowed};
+	struct err e = {0};
+	struct rig rig;
+
+	rig_tool("rm -f image && %s", create);
+	if (rig_try_open(&rig, "image", &o, &e) == 0)
+		fail_msg("%s: opened", create);
+	if (!strstr(e.text, words) || strchr(e.text, '\n'))
+		fail_msg("%s: \"%s\" instead of \"%s\"", create, e.text, words);
+}
+
+/* The image names files; the user says which of them may be opened. */
+static void backing_files_are_the_users_choice(void **state)
+{
+	static const char *const make = "qemu-img create -q -f qcow2 -b $PWD/base -F raw image";
+	char here[4096];
+	struct rig rig;
+
+	(void)state;
+	if (!rig_has_tools())
+		skip();
+	rig_enter(false);
+	raw_make("base", MIB, true);
+	assert_non_null(getcwd(here, sizeof(here)));
+	refuse_backing(make, NULL, "backing");
+	refuse_backing(make, "off", "backing");
+	refuse_backing(make, "/usr/share", "backing");
+	refuse_backing("mkdir -p d && qemu-img create -q -f qcow2 -b $PWD/d/../base -F raw image",
+		       "/none", "backing");
+	rig_open(&rig, "image", &(struct rig_options){.backing = here});
+	rig_expect_like(&rig, "base");
+	rig_close(&rig);
+	rig_open(&rig, "image", &(struct rig_options){.backing = "on"});
+	rig_expect_like(&rig, "base");
+	rig_close(&rig);
+	refuse_backing("qemu-img create -q -f qcow2 -u -b none -F raw image 1M", "on", "none");
+	refuse_backing("qemu-img create -q -f qcow2 -u -b image -F qcow2 i 1M && mv i image", "on", "");
+	refuse_backing("qemu-img create -q -f qcow2 -u -b other -F qcow2 image 1M && "
+		       "qemu-img create -q -f qcow2 -u -b image -F qcow2 other 1M",
+		       "on", "");
+	refuse_backing("qemu-img create -q -f qcow2 -u -b base -F vmdk image 1M", "on", "vmdk");
+	refuse_backing("qemu-img create -q -f qcow2 -u -b nbd://x/y -F raw image 1M", "on", "nbd");
+	refuse_backing("qemu-img create -q -f qcow2 -u -b json:{} -F raw image 1M", "on", "json");
+	refuse_backing("qemu-img create -q -f qcow2 -u -b /dev/zero -F raw image 1M", "on",
+		       "not a regular file");
+	rig_leave();
+}
+
+/* A chain as long as the image likes is not followed to its end. */
+static void long_chains_are_refused(void **state)
+{
+	struct err e = {0};
+	struct rig rig;
+
+	(void)state;
+	if (!rig_has_tools())
+		skip();
+	rig_enter(false);
+	raw_make("i0", MIB, true);
+	for (unsigned i = 1; i < 40; i++)
+		rig_tool("qemu-img create -q -f qcow2 -u -b i%u -F %s i%u 1M", i - 1,
+			 i == 1 ? "raw" : "qcow2", i);
+	rig_open(&rig, "i10", &(struct rig_options){.backing = "on"});
+	rig_expect_like(&rig, "i0");
+	rig_close(&rig);
+	assert_true(rig_try_open(&rig, "i39", &(struct rig_options){.backing = "on"}, &e) < 0);
+	assert_non_null(strstr(e.text, "backing"));
+	rig_leave();
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(damage_is_an_error_and_nothing_worse),
+		cmocka_unit_test(cut_images_are_an_error),
+		cmocka_unit_test(backing_files_are_the_users_choice),
+		cmocka_unit_test(long_chains_are_refused),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
