@@ -740,7 +740,8 @@ static int resize(struct device *d, void *arguments, struct json *reply, struct 
 }
 
 static const struct device_command block_commands[] = {
-	{"limit", limit_opts, set_limit, "Set the limits; those not given are lifted"},
+	{"limit", limit_opts, set_limit, "Set the limits; those not given are lifted",
+	 .lasts = true},
 	{"resize", resize_opts, resize, "Make the disk larger"},
 	{.name = NULL},
 };

@@ -37,6 +37,7 @@ struct device_command {
 	/* Adds what it has to say to the open object. 0 or -errno with *e set; never waits. */
 	int (*handle)(struct device *d, void *arguments, struct json *reply, struct err *e);
 	const char *summary; /* one sentence without a full stop */
+	bool lasts;	     /* a process that takes this one's place is told the same */
 };
 
 enum {

@@ -524,8 +524,9 @@ static int set_limit(struct device *d, void *arguments, struct json *reply, stru
 }
 
 static const struct device_command net_commands[] = {
-	{"limit", limit_opts, set_limit, "Set the limits; those not given are lifted"},
-	{"link", link_opts, set_link, "Plug the cable in, or pull it"},
+	{"limit", limit_opts, set_limit, "Set the limits; those not given are lifted",
+	 .lasts = true},
+	{"link", link_opts, set_link, "Plug the cable in, or pull it", .lasts = true},
 	{.name = NULL},
 };
 

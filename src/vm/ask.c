@@ -3,6 +3,7 @@
 #include "vm/ask.h"
 
 #include "base/json.h"
+#include "base/log.h"
 
 #include <assert.h>
 #include <errno.h>
@@ -172,6 +173,53 @@ static void time_is_over(struct timer *t)
 	arm(q);
 }
 
+/* ---- what outlives a process ---- */
+
+static void repeat(struct asks *q);
+
+static void repeated(struct ask *a, const char *reply, size_t n, const struct err *e)
+{
+	struct asks *q = container_of(a, struct asks, repeat);
+
+	(void)n;
+	if (!reply && e->code == EPIPE)
+		return; /* it died again */
+	if (!reply)
+		log_warn("%s; what it was told before is lost: %s", e->text, q->kept[q->repeated]);
+	q->repeated++;
+	repeat(q);
+}
+
+/* Puts the next kept command to the process, before all who wait. */
+static void repeat(struct asks *q)
+{
+	if (q->repeated >= q->nkept)
+		return;
+	q->repeat = (struct ask){
+		.done = repeated,
+		.asks = q,
+		.next = q->first,
+		.text = q->kept[q->repeated],
+		.until_ns = clock_ns() + (uint64_t)ASK_LIMIT_MS * MS_NS,
+	};
+	q->first = &q->repeat;
+}
+
+void asks_keep(struct asks *q, const char *text)
+{
+	const size_t n = strlen(text), word = strcspn(text, " ");
+	unsigned i = 0;
+
+	assert(n < ASK_KEPT_BYTES);
+	while (i < q->nkept && (strncmp(q->kept[i], text, word) != 0 ||
+				strcspn(q->kept[i], " ") != word))
+		i++;
+	assert(i < ASK_KEPT_MAX);
+	memcpy(q->kept[i], text, n + 1);
+	if (i == q->nkept)
+		q->nkept++;
+}
+
 int asks_init(struct asks *q, struct loop *l, const char *name)
 {
 	*q = (struct asks){.loop = l,
@@ -196,7 +244,11 @@ void asks_attach(struct asks *q, int sock)
 {
 	assert(q->watch.fd < 0);
 	q->watch.fd = sock;
+	ask_cancel(&q->repeat);
+	q->repeated = 0;
+	repeat(q);
 	pump(q);
+	arm(q);
 }
 
 void asks_detach(struct asks *q)

@@ -15,7 +15,8 @@
  *      unless ask_cancel() came first.
  *
  * When the process ends, the request that it owed an answer to fails; those that wait are put to
- * the next process, if it comes before their time is over.
+ * the next process, if it comes before their time is over.  Before them it is told what
+ * asks_keep() has kept: a limit or a cable that was pulled outlives the process.
  */
 #pragma once
 
@@ -31,6 +32,8 @@ enum {
 	ASK_REPLY_MAX = 4096, /* bytes of a device's reply; longer ones are errors */
 	ASK_DEPTH_MAX = 4,    /* levels of its JSON */
 	ASK_LIMIT_MS = 1000,  /* for commands of an operator */
+	ASK_KEPT_MAX = 4,     /* different commands that outlive a process */
+	ASK_KEPT_BYTES = 256, /* of one, with its end */
 };
 
 struct asks;
@@ -58,6 +61,9 @@ struct asks {
 	struct ask *first;    /* in the order of asking */
 	struct ask *answered; /* the request that was sent, and is answered next; NULL: given up */
 	bool is_owed;
+	struct ask repeat; /* of kept[repeated] */
+	unsigned nkept, repeated;
+	char kept[ASK_KEPT_MAX][ASK_KEPT_BYTES];
 };
 
 /* name is kept, not copied. 0 or -errno. */
@@ -80,6 +86,12 @@ bool asks_is_alive(const struct asks *q);
  * Without a process it waits for one.
  */
 void ask_send(struct asks *q, struct ask *a, const char *text, unsigned limit_ms);
+
+/*
+ * The device did what text says, shorter than ASK_KEPT_BYTES, and the next process is to do it
+ * too.  It takes the place of what was kept of the same command, the word in front.
+ */
+void asks_keep(struct asks *q, const char *text);
 
 /* Forgets the request, in whatever state it is. */
 void ask_cancel(struct ask *a);

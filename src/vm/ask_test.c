@@ -349,6 +349,44 @@ static void end_forgets_what_waits(void **state)
 	assert_null(two.ask.asks);
 }
 
+static void what_is_kept_is_told_to_the_next_process_first(void **state)
+{
+	(void)state;
+	connect_device();
+	asks_keep(&asks, "dim watts=3");
+	asks_keep(&asks, "dimmer");
+	asks_keep(&asks, "dim watts=5");
+	disconnect_device();
+	ask_send(&asks, &one.ask, "flash", LONG_MS);
+	connect_device();
+	device_hears("dim watts=5");
+	say("{\"ok\":true}");
+	device_hears("dimmer");
+	say("{\"ok\":false,\"error\":\"no\"}");
+	device_hears("flash");
+	say("{\"ok\":true}");
+	assert_int_equal(one.ndone, 1);
+	assert_int_equal(one.code, 0);
+}
+
+static void what_is_kept_survives_deaths_while_it_is_told(void **state)
+{
+	(void)state;
+	asks_keep(&asks, "dim watts=3");
+	asks_keep(&asks, "colour red");
+	for (unsigned i = 0; i < 3; i++) {
+		connect_device();
+		device_hears("dim watts=3");
+		if (i == 1) {
+			say("{\"ok\":true}");
+			device_hears("colour red");
+		}
+		disconnect_device();
+	}
+	connect_device();
+	device_hears("dim watts=3");
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
 
 int main(void)
@@ -368,6 +406,8 @@ int main(void)
 		TEST(without_a_process_the_limit_holds),
 		TEST(cancelled_requests_are_never_done),
 		TEST(end_forgets_what_waits),
+		TEST(what_is_kept_is_told_to_the_next_process_first),
+		TEST(what_is_kept_survives_deaths_while_it_is_told),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -89,6 +89,8 @@ struct control_client {
 	uint64_t used_ns;   /* when it last sent something */
 	enum control_wait wait;
 	struct ask ask;   /* of CONTROL_WAITS_FOR_DEVICE */
+	struct asks *ask_device;
+	bool ask_lasts;   /* the device's next process is to be told it too */
 	bool is_skipping; /* the rest of a line that was too long */
 	bool has_ended;   /* no more requests will come */
 	size_t in_used, out_used, out_sent;

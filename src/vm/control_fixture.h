@@ -36,7 +36,7 @@ struct dim {
 static const struct opt dim_opts[] = {OPT_NUMBER(struct dim, watts, 1, 60, "How bright"), OPT_END};
 static const struct opt no_opts[] = {OPT_END};
 static const struct device_command lamp_commands[] = {
-	{"dim", dim_opts, NULL, "Changes the brightness"},
+	{"dim", dim_opts, NULL, "Changes the brightness", .lasts = true},
 	{"flash", no_opts, NULL, "Flashes"},
 	{.name = NULL},
 };

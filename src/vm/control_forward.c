@@ -126,6 +126,8 @@ static void answered(struct ask *a, const char *answer, size_t n, const struct e
 	struct json reply;
 
 	(void)n;
+	if (answer && k->ask_lasts)
+		asks_keep(k->ask_device, k->ask_text);
 	control_reply_begin(k, &reply);
 	if (answer)
 		json_raw(&reply, NULL, answer);
@@ -152,6 +154,10 @@ int control_forward_run(struct control_client *k, const struct control_forward *
 	n = snprintf(k->ask_text, sizeof(k->ask_text), "%s%s%s", f->command->name, *text ? " " : "",
 		     text);
 	assert(n < (int)sizeof(k->ask_text)); /* shorter than the line with TYPE- in front */
+	if (f->command->lasts && n >= ASK_KEPT_BYTES)
+		return err_say(e, E2BIG, "more than %d bytes", ASK_KEPT_BYTES - 1);
+	k->ask_lasts = f->command->lasts;
+	k->ask_device = asks;
 	k->wait = CONTROL_WAITS_FOR_DEVICE;
 	k->ask.done = answered;
 	ask_send(asks, &k->ask, k->ask_text, ASK_LIMIT_MS);

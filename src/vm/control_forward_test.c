@@ -91,6 +91,35 @@ static void name_may_stand_anywhere(void **state)
 	close(fd);
 }
 
+static void a_lasting_command_is_told_to_the_next_process(void **state)
+{
+	char zeros[ASK_KEPT_BYTES + 64];
+	int fd = client();
+
+	(void)state;
+	lamps_begin();
+	say(fd, "lamp-dim watts=3,name=lamp0\n");
+	lamp_hears(0, "dim watts=3");
+	lamp_says(0, "{\"ok\":true}");
+	say(fd, "lamp-dim watts=4,name=lamp0\n");
+	lamp_hears(0, "dim watts=4");
+	lamp_says(0, "{\"ok\":false,\"error\":\"no\"}"); /* not done: not kept */
+	say(fd, "lamp-flash name=lamp0\n");
+	lamp_hears(0, "flash");
+	lamp_says(0, "{\"ok\":true}");
+	asks_detach(&lamps[0]);
+	asks_attach(&lamps[0], lamp_ours[0]);
+	lamp_hears(0, "dim watts=3");
+	lamp_says(0, "{\"ok\":true}");
+	lamp_hears(0, "");
+	hear(fd, "{\"ok\":true}\n{\"ok\":false,\"error\":\"lamp0: no\"}\n{\"ok\":true}\n");
+	snprintf(zeros, sizeof(zeros), "lamp-dim name=lamp0,watts=%0*d\n", ASK_KEPT_BYTES, 7);
+	say(fd, zeros);
+	hear(fd, "{\"ok\":false,\"error\":\"lamp-dim: more than 255 bytes\"}\n");
+	lamps_end();
+	close(fd);
+}
+
 static void mistakes_do_not_reach_the_device(void **state)
 {
 	static const char *const rows[][2] = {
@@ -292,6 +321,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		TEST(device_answers_its_commands),
 		TEST(name_may_stand_anywhere),
+		TEST(a_lasting_command_is_told_to_the_next_process),
 		TEST(mistakes_do_not_reach_the_device),
 		TEST(refusal_and_death_of_a_device_are_told),
 		TEST(client_that_leaves_takes_its_question_along),
