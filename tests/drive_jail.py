@@ -81,7 +81,8 @@ def prepare(folder, user, crosvm, kernel):
     for path in (guest, disk, folder / 'kvm'):
         os.chown(path, user, user)
     return [program, 'run', '-c', '2', '-s', folder / 'sock', '--kvm-device', folder / 'kvm',
-            '--rwdisk', disk, '--console', 'type=sink', guest]
+            '--rwdisk', disk, '--console', 'type=sink', '--vsock',
+            f'cid=3,socket={folder / "vsock"}', guest]
 
 
 def wait_for(what, ready):
@@ -136,15 +137,18 @@ def drive(folder, user, argv):
             raise RuntimeError(guest.stderr.read().decode())
         members = family(guest.pid)
         seen = {device['name']: observe(device['pid']) for device in answer['devices']}
-        alone = {device['name']: not others_beside(device['pid'])
-                 for device in answer['devices']}
+        beside = {device['name']: others_beside(device['pid']) for device in answer['devices']}
+        members += sum(beside.values(), [])
         seen['main'] = observe(guest.pid)
+        seen |= {f'{name}-connector': observe(pid)
+                 for name, pids in beside.items() for pid in pids}
         guest.kill()
         guest.wait()
         wait_for('end of all processes', lambda: not any(map(is_alive, members)))
-        return {'own': namespaces('self'), 'processes': seen, 'alone': alone,
+        return {'own': namespaces('self'), 'processes': seen,
+                'beside': {name: len(pids) for name, pids in beside.items()},
                 'disk': str(folder / 'disk'), 'members': len(members),
-                'socket_left': sock.exists()}
+                'sockets_left': sock.exists() or (folder / 'vsock').exists()}
     finally:
         guest.kill()
         guest.wait()

@@ -27,11 +27,12 @@ NOT_MADE = {
     'block': {'writev': ABORT},
     'console': {},  # makes writev itself
     'rng': {'writev': ABORT},
+    'vsock': {'writev': ABORT},
 }
 # The architecture and the C library decide which one is made.
 PAIRS = [{'epoll_pwait', 'epoll_wait'}, {'fstat', 'newfstatat'}, {'poll', 'ppoll'}]
 TESTS = {'balloon': ['balloon'], 'block': ['block', 'block_limit'], 'console': ['console', 'smoke'],
-         'rng': ['smoke']}
+         'rng': ['smoke'], 'vsock': ['vsock']}
 PATIENCE_S = 60
 
 pytestmark = pytest.mark.skipif(not shutil.which('strace'), reason='strace is not installed')
@@ -128,6 +129,7 @@ def fixture_made(tmp_path_factory):
         'block': front_end_comes_and_goes(folder, 'block', 'disk'),
         'console': front_end_comes_and_goes(folder, 'console', 'type=pty'),
         'rng': front_end_comes_and_goes(folder, 'rng'),
+        'vsock': front_end_comes_and_goes(folder, 'vsock', f'cid=3,socket={folder}/v'),
     }
     for test in sorted({test for tests in TESTS.values() for test in tests}):
         program = places.program().parent / f'test-devices-{test}'
@@ -138,7 +140,7 @@ def fixture_made(tmp_path_factory):
                               check=False)
         assert done.returncode == 0, done.stderr.decode()[-2000:]
         for device, names in Trace(folder / test).calls.items():
-            calls[device] |= names
+            calls.setdefault(device, set()).update(names)
     return calls
 
 

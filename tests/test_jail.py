@@ -10,7 +10,7 @@ import bare
 import bare_guest
 from guests import place as places
 
-DEVICES = ('block0', 'rng0', 'console0', 'balloon0')
+DEVICES = ('block0', 'rng0', 'console0', 'balloon0', 'vsock0')
 PROCESSES = (*DEVICES, 'main')
 USERS = {'root': 0, 'user': 1000}
 NOBODY = 65534
@@ -22,13 +22,17 @@ INFLIGHT, LOG_MAX = '/memfd:inflight (deleted)', 16 << 20
 # Beyond stdin, stdout, stderr, its two sockets and the pipe for its last words.
 COMMON_FDS = {'anon_inode:[eventpoll]': 1, 'anon_inode:[eventfd]': 1, 'socket': 1, INFLIGHT: 1}
 OWN_FDS = {
-    'block0': {'disk': 2, 'anon_inode:[io_uring]': 1, 'anon_inode:[eventfd]': 2},
+    'block0': {'disk': 2, 'anon_inode:[io_uring]': 1, 'anon_inode:[eventfd]': 2,
+               'anon_inode:[timerfd]': 1},
     'rng0': {'anon_inode:[timerfd]': 1},
     'console0': {'anon_inode:[eventfd]': 1},
     'balloon0': {'anon_inode:[timerfd]': 1},
+    # programs, the connector; a batch that was full, a backlog that was
+    'vsock0': {'socket': 2, 'anon_inode:[eventfd]': 1, 'anon_inode:[timerfd]': 1},
 }
-MAIN_FDS = {'/dev/null', 'pipe', 'socket', 'kvm', 'folder', 'sock', '/memfd:guest-low (deleted)',
-            *(f'anon_inode:[{kind}]'
+MAX_FDS = {'main': 8192, 'vsock0': 4096 + 256}  # each connection is one
+MAIN_FDS = {'/dev/null', 'pipe', 'socket', 'kvm', 'folder', 'sock', 'vsock',
+            '/memfd:guest-low (deleted)', *(f'anon_inode:[{kind}]'
               for kind in ('eventfd', 'eventpoll', 'pidfd', 'signalfd', 'timerfd')),
             'anon_inode:kvm-vm', 'anon_inode:kvm-vcpu:0', 'anon_inode:kvm-vcpu:1'}
 
@@ -116,7 +120,22 @@ def test_devices_do_not_share_namespaces(seen, kind_of):
 @pytest.mark.parametrize('name', DEVICES)
 def test_sees_no_process_but_itself(seen, name):
     assert seen['processes'][name]['status']['NSpid'].split()[1:] == ['1']
-    assert seen['alone'][name]
+    assert seen['beside'][name] == (name == 'vsock0')  # see below
+
+
+def test_connector_can_do_nothing_else(seen):
+    process = seen['processes']['vsock0-connector']
+    status = process['status']
+    passes_permissions = f'{1 << 1:016x}'  # CAP_DAC_OVERRIDE, for root's sake
+
+    assert list(process['fds'].values())[0].startswith('socket:') and len(process['fds']) == 1
+    assert status['Seccomp'] == '2' and status['NoNewPrivs'] == '1' and not process['threads']
+    assert status['CapEff'] == status['CapPrm']
+    assert status['CapEff'] in ('0' * 16, passes_permissions)
+    assert status['CapInh'] == status['CapAmb'] == '0' * 16
+    assert process['owner_of_mem'] == 0
+    assert int(process['limits']['Max open files']) <= 64
+    assert process['limits']['Max file size'] == process['limits']['Max core file size'] == '0'
 
 
 @pytest.mark.parametrize('name', PROCESSES)
@@ -160,13 +179,14 @@ def test_limits(seen, name):
     limits = seen['processes'][name]['limits']
 
     assert limits['Max core file size'] == '0'
-    assert int(limits['Max open files']) <= (8192 if name == 'main' else 256)
-    if name in ('rng0', 'console0', 'balloon0'):  # the others have threads of the kernel
+    assert int(limits['Max open files']) <= MAX_FDS.get(name, 256)
+    if name in ('rng0', 'console0', 'balloon0', 'vsock0'):  # the others have threads of the kernel
         assert limits['Max processes'] == '0'
-    if name in ('rng0', 'balloon0'):  # the others write files
+    if name in ('rng0', 'balloon0', 'vsock0'):  # the others write files
         assert int(limits['Max file size']) <= LOG_MAX
 
 
 def test_nothing_is_left_when_main_is_killed(seen):
-    assert seen['members'] == len(PROCESSES) + 1  # drive_jail.py saw them all end
-    assert not seen['socket_left']
+    # drive_jail.py saw them all end, with the one that restarts devices and the connector
+    assert seen['members'] == len(PROCESSES) + 2
+    assert not seen['sockets_left']
