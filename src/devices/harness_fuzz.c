@@ -37,6 +37,7 @@ static void rewrite(void *source, size_t n)
 }
 
 static struct {
+	const struct fuzz_world *world; /* or NULL */
 	struct device *device;
 	struct loop loop;
 	struct session session;
@@ -69,6 +70,8 @@ static void open_once(const struct device_type *type, const char *options)
 		abort();
 	if (f.log_fd < 0 || f.spare_fd < 0 || !f.data)
 		abort();
+	if (f.world)
+		f.world->begin(f.device);
 }
 
 /* ---- messages ---- */
@@ -353,6 +356,14 @@ static void step(void)
 		if (loop_once(&f.loop, 0) < 0)
 			abort();
 		break;
+	case 11:
+	case 12:
+	case 13:
+		if (f.world)
+			f.world->step(f.device, f.driver.queues, f.data, take);
+		else
+			add_chain(q);
+		break;
 	case 15:
 		send_command();
 		break;
@@ -362,11 +373,13 @@ static void step(void)
 	}
 }
 
-int fuzz_device(const struct device_type *type, const char *options, const uint8_t *data, size_t n)
+int fuzz_device_in(const struct fuzz_world *world, const struct device_type *type,
+		   const char *options, const uint8_t *data, size_t n)
 {
 	int pair[2];
 	unsigned steps = 0;
 
+	f.world = world;
 	open_once(type, options);
 	gmem_hostile_hook = NULL;
 	script = data;
@@ -388,5 +401,12 @@ int fuzz_device(const struct device_type *type, const char *options, const uint8
 	session_fini(&f.session);
 	gmem_hostile_hook = NULL;
 	fd_close(&f.sock);
+	if (world)
+		world->end(f.device);
 	return 0;
+}
+
+int fuzz_device(const struct device_type *type, const char *options, const uint8_t *data, size_t n)
+{
+	return fuzz_device_in(NULL, type, options, data, n);
 }

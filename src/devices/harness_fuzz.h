@@ -16,5 +16,23 @@
 #pragma once
 
 #include "devices/device.h"
+#include "virtio/driver_test.h"
 
+/* What a device deals with besides its front end. */
+struct fuzz_world {
+	/* The device has been opened, once. */
+	void (*begin)(struct device *d);
+
+	/* Something happens; bytes of the script come from take(), guest memory is at data. */
+	void (*step)(struct device *d, struct driver_queue *queues, gpa data,
+		     uint8_t (*take)(void));
+
+	/* The script is over, the device stopped: all is to be as at the beginning. */
+	void (*end)(struct device *d);
+};
+
+int fuzz_device_in(const struct fuzz_world *world, const struct device_type *type,
+		   const char *options, const uint8_t *data, size_t n);
+
+/* Without a world. */
 int fuzz_device(const struct device_type *type, const char *options, const uint8_t *data, size_t n);
