@@ -78,8 +78,10 @@ struct net_rx {
 	/* Of the frame that was received last. */
 	size_t total;  /* bytes with header */
 	size_t direct; /* of these, behind the peek, already in the chains */
-	struct net_header header;
-	uint8_t peek[NET_PEEK_BYTES];
+	struct net_rx_head {
+		struct net_header header;
+		uint8_t peek[NET_PEEK_BYTES];
+	} head; /* received as one piece */
 	uint8_t *rest; /* what found no room; NET_HEADER_BYTES + NET_FRAME_MAX */
 
 	struct chain *chains; /* NET_HELD_MAX */

@@ -34,6 +34,8 @@ enum {
 	REST_BYTES = NET_HEADER_BYTES + NET_FRAME_MAX,
 };
 
+static_assert(sizeof(struct net_rx_head) == HEAD_BYTES, "without a gap");
+
 int net_rx_init(struct net_rx *rx, struct err *e)
 {
 	rx->chains = calloc(NET_HELD_MAX, sizeof(*rx->chains));
@@ -118,15 +120,14 @@ static unsigned room_iov(struct net_rx *rx, struct iovec *v, unsigned max, size_
 static int receive(struct net_pair *p)
 {
 	struct net_backend *b = p->net->backend;
-	struct iovec v[PIECES_MAX + 3];
+	struct iovec v[PIECES_MAX + 2];
 	struct net_rx *rx = &p->rx;
-	unsigned n = 2;
+	unsigned n = 1;
 	size_t room;
 	ssize_t r;
 
-	v[0] = iov_of(&rx->header, sizeof(rx->header));
-	v[1] = iov_of(rx->peek, sizeof(rx->peek));
-	n += room_iov(rx, &v[2], PIECES_MAX, &room);
+	v[0] = iov_of(&rx->head, sizeof(rx->head));
+	n += room_iov(rx, &v[1], PIECES_MAX, &room);
 	v[n++] = iov_of(rx->rest, REST_BYTES);
 	r = b->ops->receive(b, p->index, v, n);
 	if (r < 0)
@@ -139,13 +140,11 @@ static int receive(struct net_pair *p)
 /* Writes bytes [at, at + n) of the frame into the chain, or finds them there. */
 static void fill(struct net_rx *rx, struct chain *c, size_t at, size_t n)
 {
-	const uint8_t *header = (const uint8_t *)&rx->header;
 	const struct {
 		const uint8_t *from; /* NULL: they are in place */
 		size_t begin, end;
 	} parts[] = {
-		{header, 0, NET_HEADER_BYTES},
-		{rx->peek, NET_HEADER_BYTES, HEAD_BYTES},
+		{(const uint8_t *)&rx->head, 0, HEAD_BYTES},
 		{NULL, HEAD_BYTES, HEAD_BYTES + rx->direct},
 		{rx->rest, HEAD_BYTES + rx->direct, SIZE_MAX},
 	};
@@ -184,9 +183,9 @@ static void deliver(struct net_pair *p)
 	unsigned n = chains_for(rx, rx->total);
 	size_t at = 0;
 
-	rx->header.num_buffers = le16_of((uint16_t)n);
+	rx->head.header.num_buffers = le16_of((uint16_t)n);
 	if (!net_has(p->net, VIRTIO_NET_F_GUEST_CSUM))
-		rx->header.flags = 0;
+		rx->head.header.flags = 0;
 	for (unsigned i = 0; i < n; i++) {
 		struct chain *c = held(rx, i);
 		size_t room = chain_left(c, CHAIN_WRITABLE);
@@ -261,7 +260,7 @@ static bool receive_one(struct net_pair *p)
 		n->counters.rx_dropped++;
 		return true;
 	}
-	if (!net_filter_passes(n, rx->peek, rx->total - NET_HEADER_BYTES)) {
+	if (!net_filter_passes(n, rx->head.peek, rx->total - NET_HEADER_BYTES)) {
 		n->counters.rx_filtered++;
 		return true;
 	}
@@ -274,7 +273,7 @@ void net_rx_serve(struct net_pair *p)
 
 	while (turn < TURN_MAX && receive_one(p)) {
 		turn++;
-		if (turn % BATCH == 0)
+		if (turn == 1 || turn % BATCH == 0) /* the first waits for no other */
 			vq_notify(net_rx_queue(p));
 	}
 	vq_notify(net_rx_queue(p));
