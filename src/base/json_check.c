@@ -33,8 +33,10 @@ static bool take(struct check *c, char wanted)
 	return true;
 }
 
+/* At the backslash; ends at the last character that it takes. */
 static bool check_escape(struct check *c)
 {
+	c->at++;
 	if (*c->at == 'u')
 		return strspn(++c->at, "0123456789abcdefABCDEF") >= 4;
 	return *c->at && strchr("\"\\/bfnrt", *c->at);
@@ -46,7 +48,7 @@ static bool check_string(struct check *c)
 	for (; *c->at != '"'; c->at++) {
 		if ((unsigned char)*c->at < 0x20 || *c->at == 0x7f)
 			return false;
-		if (*c->at == '\\' && (c->at++, !check_escape(c)))
+		if (*c->at == '\\' && !check_escape(c))
 			return false;
 	}
 	c->at++;
@@ -69,8 +71,11 @@ static bool check_number(struct check *c)
 		return false;
 	if (!check_digits(c))
 		return false;
-	if (*c->at == '.' && (c->at++, !check_digits(c)))
-		return false;
+	if (*c->at == '.') {
+		c->at++;
+		if (!check_digits(c))
+			return false;
+	}
 	if (*c->at != 'e' && *c->at != 'E')
 		return true;
 	c->at++;

@@ -215,7 +215,7 @@ static void take_balloon(struct config *c, const struct opt *table, void *scratc
 	c->balloon.max = size_of(table, scratch, "max");
 	if (policy && policy->kind == OPT_KIND_CHOICE)
 		c->balloon.policy =
-			pressure_kind(policy->choices[*(int *)opt_field(policy, scratch)]);
+			(int)pressure_kind(policy->choices[*(int *)opt_field(policy, scratch)]);
 	if (speed && speed->kind == OPT_KIND_NUMBER)
 		c->balloon.speed = *(uint32_t *)opt_field(speed, scratch);
 }

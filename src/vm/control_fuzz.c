@@ -1,6 +1,9 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * control_fuzz.c - any bytes to the control socket; replies are JSON, and the socket stays usable
+ *
+ * What stands behind the bytes FF FE in the input, and again behind each further pair, is what a
+ * captured device answers, one packet after the other.
  */
 #include "vm/control.h"
 
@@ -16,6 +19,8 @@
 static bool suspended;
 static struct loop loop;
 static struct control control;
+static struct asks lamp;
+static int lamp_ours = -1, lamp_theirs = -1;
 static struct sockaddr_un address = {.sun_family = AF_UNIX};
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n);
@@ -54,12 +59,25 @@ static void status(void *vm, struct control_status *ret)
 	ret->nvcpus = 2;
 	ret->ndevices = 2;
 	for (unsigned i = 0; i < ret->ndevices; i++)
-		ret->devices[i] = (struct control_device){"a\"\n", "b", "c", 1, 2, NULL};
+		ret->devices[i] =
+			(struct control_device){"a\"\n", "b", "c", 1, 2, i ? &lamp : NULL};
 }
+
+struct dim {
+	uint32_t watts;
+};
+
+static const struct opt dim_opts[] = {OPT_NUMBER(struct dim, watts, 1, 60, "Bright"), OPT_END};
+static const struct device_command lamp_commands[] = {{"dim", dim_opts, NULL, "Dims"},
+						      {.name = NULL}};
+static const struct device_type lamp_type = {.name = "lamp", .commands = lamp_commands};
+static const struct device_type *const types[] = {&lamp_type, NULL};
 
 static struct asks *find_device(void *vm, const char *type, const char *name, struct err *e)
 {
 	(void)vm;
+	if (strcmp(type, "lamp") == 0 && name[0] != 'x')
+		return &lamp;
 	err_say(e, ENODEV, "there is no %s %s", type, name);
 	return NULL;
 }
@@ -81,7 +99,8 @@ static void remove_socket(void)
 
 static void start(void)
 {
-	static const struct control_ops ops = {device_types, is_suspended, stop, suspend_vm, resume_vm, status,
+	static const struct control_ops ops = {types,       is_suspended,  stop,
+					       suspend_vm,  resume_vm,     status,
 					       find_device, change_balloon};
 	struct err e;
 
@@ -131,23 +150,71 @@ static void listen_to(int fd)
 	text[used] = '\0';
 	for (char *line = text, *end; (end = strchr(line, '\n')); line = end + 1) {
 		*end = '\0';
-		if (json_read(line, ignore, NULL) < 0)
+		if (json_read(line, ignore, NULL) < 0 || !json_is_object(line, JSON_DEPTH_MAX))
 			abort();
+	}
+}
+
+static void lamp_begin(void)
+{
+	int pair[2];
+
+	if (fd_socketpair(SOCK_SEQPACKET, pair) < 0 || asks_init(&lamp, &loop, "lamp0") < 0)
+		abort();
+	lamp_ours = pair[0];
+	lamp_theirs = pair[1];
+	asks_attach(&lamp, lamp_ours);
+}
+
+static void lamp_end(void)
+{
+	fd_close(&lamp_theirs);
+	for (int i = 0; i < 8; i++)
+		settle(); /* whoever waits is told of its end */
+	asks_detach(&lamp);
+	asks_fini(&lamp);
+	fd_close(&lamp_ours);
+}
+
+static const uint8_t *find_mark(const uint8_t *data, size_t n)
+{
+	static const uint8_t mark[] = {0xff, 0xfe};
+
+	return n > 0 ? memmem(data, n, mark, sizeof(mark)) : NULL;
+}
+
+/* The packets in the input, each when the one before was seen. */
+static void lamp_says(const uint8_t *data, size_t n)
+{
+	while (n > 2) {
+		const uint8_t *next = find_mark(data + 2, n - 2);
+		size_t length = next ? (size_t)(next - data) - 2 : n - 2;
+
+		if (length > 0)
+			(void)!send(lamp_theirs, data + 2, length, MSG_DONTWAIT | MSG_NOSIGNAL);
+		settle();
+		data += length + 2;
+		n -= length + 2;
 	}
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
 {
+	const uint8_t *mark = find_mark(data, n);
+	size_t said = mark ? (size_t)(mark - data) : n;
 	int hostile, friendly;
 	char reply[64] = "";
 
 	if (!control.loop)
 		start();
+	lamp_begin();
 	hostile = dial();
 	settle();
-	if (n > 0 && send(hostile, data, n, MSG_NOSIGNAL) < 0)
+	if (said > 0 && send(hostile, data, said, MSG_NOSIGNAL) < 0)
 		abort();
 	settle();
+	lamp_says(data + said, n - said);
+	lamp_end();
 	listen_to(hostile);
 	friendly = dial();
 	settle();
