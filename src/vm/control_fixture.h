@@ -37,12 +37,12 @@ static const struct opt dim_opts[] = {OPT_NUMBER(struct dim, watts, 1, 60, "How 
 static const struct opt no_opts[] = {OPT_END};
 static const struct device_command lamp_commands[] = {
 	{"dim", dim_opts, NULL, "Changes the brightness", .lasts = true},
-	{"flash", no_opts, NULL, "Flashes"},
+	{"flash", no_opts, NULL, "Flashes", .lasts = false},
 	{.name = NULL},
 };
 static const struct device_type lamp_type = {.name = "lamp", .commands = lamp_commands};
 static const struct device_command balloon_commands[] = {
-	{"target", no_opts, NULL, "Is for main only"},
+	{"target", no_opts, NULL, "Is for main only", .lasts = false},
 	{.name = NULL},
 };
 static const struct device_type balloon_type = {.name = "balloon", .commands = balloon_commands};

@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """how long commands to a running machine take: median, 99th percentile, most
 
-A bare guest that halts, on this machine's KVM, with a disk, an entropy device and a balloon, each in
-its jail.  `balloon` is main's own, `status` asks every device, `balloon-hint` one (which refuses:
-the guest has no driver; the way is the same).  Then the same while three other clients send as
-fast as they can, one never reads, and one has left a long line unfinished.
+A bare guest that halts, on this machine's KVM, with a disk, an entropy device and a balloon, each
+in its jail.  `balloon` is main's own, `status` asks every device, `balloon-hint` one, which
+refuses, for the guest has no driver; the way is the same.  Then the same while three other clients
+send as fast as they can, one never reads, and one has left a long line unfinished.
 """
 import socket
 import subprocess
