@@ -33,7 +33,7 @@ static voidpf arena_take(voidpf opaque, uInt items, uInt size)
 	uint64_t n = round_up((uint64_t)items * size, 16);
 
 	if (n > ARENA_BYTES - a->used)
-		return Z_NULL;
+		return NULL;
 	a->used += (size_t)n;
 	return a->bytes + a->used - n;
 }
@@ -214,7 +214,7 @@ static void load_done(struct aio_req *a, int64_t result)
 	if (result < 0)
 		m->error = (int)result;
 	else if (result == 0) /* the end of the file */
-		memset(r->part.iov_base, 0, r->part.iov_len);
+		memset(i->in + m->moved, 0, r->part.iov_len);
 	if (m->error == 0)
 		m->error = inflate_in(q, i, m->descriptor);
 	release(q, r);

@@ -75,7 +75,8 @@ static void issue_done(struct aio_req *a, int64_t result)
 	struct image_mapping *m = &r->mapping;
 
 	if (result > 0) {
-		if (a->op == AIO_READ && a->iov == &r->part && r->part.iov_base == r->bounce)
+		if (a->op == AIO_READ && a->iov == &r->part &&
+		    iov_address(&r->part) == (uintptr_t)r->bounce)
 			iov_at_scatter(&m->at, r->bounce, (size_t)result);
 		iov_at_skip(&m->at, (size_t)result);
 		m->moved += (uint64_t)result;
@@ -114,7 +115,8 @@ static void issue_zeroes(struct image_req *r, uint64_t left)
 		submit(r, q->zeroes, n);
 		return;
 	}
-	r->part = iov_of(q->zeroes[0].iov_base, (size_t)left);
+	r->part = q->zeroes[0];
+	r->part.iov_len = (size_t)left;
 	submit(r, &r->part, 1);
 }
 

@@ -57,13 +57,19 @@ void discard_stop(struct discard *d)
 	d->nframes = 0;
 }
 
+/* n bits from shift on, within a word. */
+static uint64_t bits_mask(unsigned shift, unsigned n)
+{
+	return (n == WORD_BITS ? UINT64_MAX : (UINT64_C(1) << n) - 1) << shift;
+}
+
 /* Sets or clears n bits. */
 static void bits_change(struct discard *d, uint64_t at, uint64_t n, bool set)
 {
 	while (n > 0) {
 		const unsigned shift = (unsigned)(at % WORD_BITS);
 		const unsigned part = (unsigned)min_u64(n, WORD_BITS - shift);
-		const uint64_t mask = UINT64_MAX >> (WORD_BITS - part) << shift;
+		const uint64_t mask = bits_mask(shift, part);
 
 		if (set)
 			d->bits[at / WORD_BITS] |= mask;
@@ -79,7 +85,7 @@ static bool bits_are_set(const struct discard *d, uint64_t at, uint64_t n)
 	while (n > 0) {
 		const unsigned shift = (unsigned)(at % WORD_BITS);
 		const unsigned part = (unsigned)min_u64(n, WORD_BITS - shift);
-		const uint64_t mask = UINT64_MAX >> (WORD_BITS - part) << shift;
+		const uint64_t mask = bits_mask(shift, part);
 
 		if ((d->bits[at / WORD_BITS] & mask) != mask)
 			return false;
