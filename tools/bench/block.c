@@ -3,11 +3,15 @@
  * block.c - how fast a vhost-user disk is, beside a bare io_uring loop on the same file
  *
  *	bench-block FILE direct|cached SECONDS ROUNDS [NAME=SOCKET...]
+ *	bench-block FILE fill 0 1 NAME=SOCKET
  *
  * A driver with one split queue (EVENT_IDX, three descriptors a request) that sleeps on its call
  * eventfd, as a guest sleeps for its interrupt.  Rounds are interleaved: loop, first socket, second
  * socket, loop, ...; printed are medians, and ratios to the loop.  On a busy machine the CPU time
  * that the serving process takes for a request says more than the rate.
+ *
+ * The second form writes a disk as large as FILE once, from its beginning to its end, and prints
+ * MB/s and seconds of CPU: for images that grow.
  */
 #include "base/fd.h"
 #include "base/num.h"
@@ -47,17 +51,20 @@ static const struct pattern {
 	const char *name;
 	unsigned depth;
 	uint32_t bytes;
-	bool random;
+	bool random, writes;
 } patterns[] = {
 	{"random 4 KiB, depth 1", 1, 4096, true},
 	{"random 4 KiB, depth 32", 32, 4096, true},
 	{"sequential 256 KiB, depth 4", 4, BLOCK_MAX, false},
 };
 
+static const struct pattern filling = {"fill", 4, BLOCK_MAX, .writes = true};
+
 /* Where the next request goes. */
 struct course {
 	const struct pattern *p;
 	uint64_t blocks, at, x;
+	uint64_t left; /* requests */
 };
 
 struct target {
@@ -130,6 +137,7 @@ static double cpu_seconds(pid_t pid)
 
 static uint64_t course_next(struct course *c)
 {
+	c->left--;
 	if (!c->p->random)
 		return (c->at++ % c->blocks) * c->p->bytes;
 	c->x ^= c->x << 13;
@@ -255,15 +263,16 @@ static void agree(struct target *t)
 }
 
 /* Slot i has descriptors 3i, 3i + 1, 3i + 2. */
-static void build_chains(struct target *t, uint32_t bytes)
+static void build_chains(struct target *t, const struct pattern *p)
 {
+	uint16_t flags = VRING_DESC_F_NEXT | (p->writes ? 0 : VRING_DESC_F_WRITE);
+
 	for (unsigned i = 0; i < DEPTH_MAX; i++) {
 		struct vring_desc *d = &t->ring.desc[3 * i];
 		uint64_t header = HEADERS_AT + 64 * i;
 
 		d[0] = (struct vring_desc){header, 16, VRING_DESC_F_NEXT, (uint16_t)(3 * i + 1)};
-		d[1] = (struct vring_desc){DATA_AT + (uint64_t)i * bytes, bytes,
-					   VRING_DESC_F_NEXT | VRING_DESC_F_WRITE,
+		d[1] = (struct vring_desc){DATA_AT + (uint64_t)i * p->bytes, p->bytes, flags,
 					   (uint16_t)(3 * i + 2)};
 		d[2] = (struct vring_desc){header + 32, 1, VRING_DESC_F_WRITE, 0};
 	}
@@ -318,7 +327,7 @@ static void driver_submit(struct target *t, struct course *c, const unsigned *sl
 	for (unsigned i = 0; i < n; i++) {
 		struct virtio_blk_outhdr *h = (void *)(t->memory + HEADERS_AT + 64 * slots[i]);
 
-		h->type = VIRTIO_BLK_T_IN;
+		h->type = c->p->writes ? VIRTIO_BLK_T_OUT : VIRTIO_BLK_T_IN;
 		h->sector = course_next(c) / 512;
 		t->memory[HEADERS_AT + 64 * slots[i] + 32] = 0x7f;
 		t->ring.avail->ring[t->avail++ % QUEUE_SIZE] = (uint16_t)(3 * slots[i]);
@@ -361,10 +370,11 @@ static double driver_run(struct target *t, struct course *c, double seconds, dou
 	uint64_t done = 0;
 	bool stopping = false;
 
-	build_chains(t, c->p->bytes);
+	build_chains(t, c->p);
 	for (unsigned i = 0; i < n; i++)
 		slots[i] = i;
 	while (!stopping || in_flight > 0) {
+		n = (unsigned)min_u64(n, c->left);
 		if (!stopping) {
 			driver_submit(t, c, slots, n);
 			in_flight += n;
@@ -372,7 +382,7 @@ static double driver_run(struct target *t, struct course *c, double seconds, dou
 		n = driver_reap(t, slots);
 		in_flight -= n;
 		done += n;
-		stopping = now() >= end;
+		stopping = now() >= end || c->left == 0;
 	}
 	*ret_cpu = (cpu_seconds(t->pid) - cpu) / (double)done;
 	return (double)done / (now() - start);
@@ -406,7 +416,10 @@ static void print_row(const struct pattern *p, const char *name, double rate, do
 static void compare(const struct pattern *p, struct target *targets, unsigned ntargets,
 		    struct io_uring *ring, char *data, const struct run *run)
 {
-	struct course c = {.p = p, .x = 88172645463325252u, .blocks = run->file_bytes / p->bytes};
+	struct course c = {.p = p,
+			   .x = 88172645463325252u,
+			   .blocks = run->file_bytes / p->bytes,
+			   .left = UINT64_MAX};
 	double bare[ROUNDS_MAX], cpu[ROUNDS_MAX], base;
 
 	for (unsigned r = 0; r < run->rounds; r++) {
@@ -422,6 +435,18 @@ static void compare(const struct pattern *p, struct target *targets, unsigned nt
 		print_row(p, targets[t].name, median(targets[t].result, run->rounds), base,
 			  median(targets[t].cpu, run->rounds));
 	fflush(stdout);
+}
+
+static int fill(char *argument, uint64_t bytes)
+{
+	static struct target t;
+	struct course c = {.p = &filling, .blocks = bytes / BLOCK_MAX, .left = bytes / BLOCK_MAX};
+	double rate, cpu;
+
+	target_open(&t, argument);
+	rate = driver_run(&t, &c, 1e9, &cpu);
+	printf("%.1f %.3f\n", rate * BLOCK_MAX / 1e6, cpu * (double)(bytes / BLOCK_MAX));
+	return 0;
 }
 
 int main(int argc, char **argv)
@@ -446,6 +471,8 @@ int main(int argc, char **argv)
 			   .seconds = atof(argv[3]),
 			   .rounds = (unsigned)min_u64((uint64_t)atoi(argv[4]), ROUNDS_MAX),
 			   .file_bytes = (uint64_t)st.st_size};
+	if (strcmp(argv[2], "fill") == 0 && argc == 6)
+		return fill(argv[5], run.file_bytes);
 	data = memory_new(&memfd);
 	ring_open(&ring, fd);
 	for (int i = 5; i < argc; i++)
