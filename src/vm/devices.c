@@ -4,6 +4,7 @@
 
 #include "base/fd.h"
 #include "base/log.h"
+#include "base/loop.h"
 #include "base/num.h"
 #include "base/wire.h"
 #include "devices/device.h"
@@ -12,6 +13,7 @@
 
 #include <assert.h>
 #include <errno.h>
+#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -23,7 +25,11 @@
 /* Numbers in the process of what is handed to it. */
 enum { INHERITED_NUMBER = DEVICE_FD_KEPT, INPUT_NUMBER = INHERITED_NUMBER, OUTPUT_NUMBER };
 
-enum { SECOND_NS = 1000000000 };
+enum {
+	SECOND_NS = 1000000000,
+	MS_NS = 1000000,
+	END_NS = SECOND_NS, /* for all processes together */
+};
 
 /* "block0", "block1", "rng0": numbered by kind, in the order of the command line. */
 static void device_name(struct vm_devices *all, struct vm_device *d)
@@ -420,7 +426,8 @@ int devices_wait(struct machine *m, struct err *e)
 	return 0;
 }
 
-static void device_fini(struct machine *m, struct vm_device *d)
+/* Closes the connections, at which the process closes what it has open, and ends. */
+static void device_hang_up(struct machine *m, struct vm_device *d)
 {
 	if (d->death.fd >= 0 && d->death.ready)
 		loop_remove(&m->loop, &d->death);
@@ -434,6 +441,24 @@ static void device_fini(struct machine *m, struct vm_device *d)
 		asks_fini(&d->asks);
 	fd_close(&d->sock);
 	fd_close(&d->control_sock);
+}
+
+/* A disk has tables to leave in order.  A process that takes longer for it than it may is killed. */
+static void devices_await(struct vm_devices *all)
+{
+	const uint64_t end = clock_ns() + END_NS;
+
+	for (unsigned i = 0; i < all->count; i++) {
+		struct pollfd p = {.fd = all->list[i].child.pidfd, .events = POLLIN};
+		uint64_t now = clock_ns();
+
+		if (all->list[i].child.pid > 0 && now < end)
+			(void)poll(&p, 1, (int)((end - now) / MS_NS) + 1);
+	}
+}
+
+static void device_fini(struct machine *m, struct vm_device *d)
+{
 	device_thread_stop(d->thread);
 	if (m->devices.has_spawner)
 		spawn_kill(&d->child);
@@ -446,6 +471,10 @@ void devices_fini(struct machine *m)
 {
 	struct vm_devices *all = &m->devices;
 
+	for (unsigned i = 0; i < all->count; i++)
+		device_hang_up(m, &all->list[i]);
+	if (all->has_spawner)
+		devices_await(all);
 	for (unsigned i = 0; i < all->count; i++)
 		device_fini(m, &all->list[i]);
 	if (all->has_respawn)
