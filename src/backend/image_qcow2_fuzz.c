@@ -6,6 +6,7 @@
  * is.  Nothing may crash, and neither work nor the file may grow without bounds.
  */
 #include "backend/image.h"
+#include "base/log.h"
 #include "base/num.h"
 
 #include <errno.h>
@@ -222,6 +223,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
 
 	if (n < script + 1)
 		return 0;
+	log_level_set(LOG_LEVEL_ERROR);
 	fd = memfd_create("image", 0);
 	n -= script + 1;
 	if (fd < 0 || write(fd, data, n) != (ssize_t)n)
