@@ -430,7 +430,7 @@ static void conn_ready(struct watch *w, uint32_t events UNUSED)
 	if (r == 0) {
 		r = handle(s, &m);
 		vu_msg_fini(&m);
-	} else if (r != -ENODATA) {
+	} else if (r != -ENODATA && r != -ECONNRESET) { /* hung up; having read all, or not */
 		log_warn("front end: %s", strerror(-r));
 	}
 	if (r < 0)
