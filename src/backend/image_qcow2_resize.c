@@ -104,6 +104,15 @@ static int grow(struct qcow2 *q, uint64_t size)
 	return r;
 }
 
+/* Whether what is new would read as something of the files below. */
+static bool is_below(const struct qcow2 *q)
+{
+	for (unsigned i = 1; i < q->nlayers; i++)
+		if (q->layers[i].size > q->layers[0].size)
+			return true;
+	return false;
+}
+
 int qcow2_resize(struct image *im, uint64_t size, struct err *e)
 {
 	struct qcow2 *q = im->state;
@@ -117,6 +126,8 @@ int qcow2_resize(struct image *im, uint64_t size, struct err *e)
 			       (unsigned long long)q->cluster);
 	if (q->layers[0].h.snapshots > 0 && q->layers[0].h.version < 3)
 		return err_say(e, ENOTSUP, "version 2 images with snapshots cannot be made larger");
+	if (is_below(q))
+		return err_say(e, ENOTSUP, "its backing file is larger, and would come to light");
 	if (q->is_corrupt || q->sync.has_failed)
 		return err_say(e, EIO, "the image is damaged");
 	r = grow(q, size);
