@@ -1,14 +1,20 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """qcow2 images as their users make them: the command, the library, options of disks."""
 import fcntl
+import json
 import os
 import subprocess
 
 import pytest
 
+import bare
 from guests import place as places
+from guests.place import python
+from testbed import kernels
+from testbed.cache import entry
+import guests
 
-USAGE, PATIENCE_S = 2, 60
+USAGE, BAD_INPUT, PATIENCE_S = 2, 4, 60
 BUILD = places.TOP / 'build'
 
 
@@ -64,7 +70,7 @@ def test_backing_file_gives_size_and_contents(crosvm, tmp_path):
     (['@'], 'SIZE is missing'),
     (['@', '1M', 'more'], '"more" is one word too many'),
     (['@', 'much'], '"much": not a size'),
-    (['@', '-1'], '-1: unknown option'),
+    (['@', '-1'], '"-1": not a size'),
     (['@', '0'], '"0": not a size'),
     (['@', '99999999999999999999'], 'not a size'),
     (['--cluster-size=1000', '@', '1M'], '--cluster-size: "1000": not a power of two'),
@@ -158,3 +164,126 @@ def test_library_is_installed_whole(tmp_path):
     shown = tool('nm', '-g', '--defined-only', pc[0].parent.parent / 'libqcow_utils.a')
     assert [line.split()[-1] for line in shown.splitlines() if ' T ' in line] == [
         'create_qcow_with_size']
+
+
+needs_kvm = pytest.mark.skipif(not os.access('/dev/kvm', os.R_OK | os.W_OK),
+                               reason='no access to /dev/kvm')
+
+
+@pytest.fixture(name='images')
+def fixture_images(crosvm, tmp_path):
+    """A folder with a guest that ends at once, a raw file, and two images, one over the other."""
+    (tmp_path / 'guest').write_bytes(bare.elf(bare.out(0xf4, 3) + bare.HALT))
+    (tmp_path / 'raw').write_bytes(bytes(65536))
+    assert crosvm('create_qcow2', tmp_path / 'image', '1M').returncode == 0
+    assert crosvm('create_qcow2', '--backing', 'image,format=qcow2',
+                  tmp_path / 'over').returncode == 0
+    return tmp_path
+
+
+def run(crosvm, folder, *words):
+    """Runs that guest with these words, @ standing for the folder."""
+    words = [word.replace('@', str(folder)) for word in words]
+    return crosvm('run', '--debug-exit', '--serial', 'sink', *words, folder / 'guest')
+
+
+@needs_kvm
+@pytest.mark.parametrize('words', [
+    ['--qcow', '@/image'],
+    ['--rwqcow', '@/image'],
+    ['--qcow', '@/image', '--qcow', '@/image'],
+    ['--block', 'path=@/image,format=qcow2,cache=1M'],
+    ['--block', 'path=@/image,format=qcow2,ro,direct'],
+    ['--block', 'path=@/over,format=qcow2,backing=on'],
+    ['--block', 'path=@/over,format=qcow2,backing=/usr:@'],
+    ['--disable-sandbox', '--rwqcow', '@/image'],
+])
+def test_images_are_disks(crosvm, images, words):
+    done = run(crosvm, images, *words)
+    assert done.returncode == 64 + 3, done.stderr
+    assert said(done) == 'crosvm: the guest wrote 3 to the debug-exit port'
+    for name in 'image', 'over':
+        assert 'No errors' in tool('qemu-img', 'check', images / name)
+
+
+@needs_kvm
+@pytest.mark.parametrize('words,expected', [
+    (['--rwqcow', '@/raw'], '@/raw: not a qcow2 image'),
+    (['--qcow', '@/guest'], '@/guest: not a qcow2 image'),
+    (['--rwqcow', '@/over'], '@/over: it has a backing file, image; allow it'),
+    (['--block', 'path=@/over,format=qcow2,backing=off'], 'allow it with backing=on'),
+    (['--block', 'path=@/over,format=qcow2,backing=/usr'], 'not in a folder that backing= allows'),
+    (['--rwqcow', '@/image', '--qcow', '@/image'], '@/image'),
+])
+def test_image_that_cannot_be_used_says_why(crosvm, images, words, expected):
+    done = run(crosvm, images, *words)
+    assert done.returncode == BAD_INPUT, done.stderr
+    lines = done.stderr.splitlines()
+    assert len([line for line in lines if expected.replace('@', str(images)) in line]) == 1, lines
+    assert len(lines) <= 2, lines  # the device's, and that it ended
+
+
+@needs_kvm
+@pytest.mark.parametrize('words', [['-d', '@/image'], ['--rwdisk', '@/image'],
+                                   ['--block', 'path=@/image,format=raw']])
+def test_raw_disk_that_begins_like_an_image_is_warned_of(crosvm, images, words):
+    before = (images / 'image').read_bytes()
+    done = run(crosvm, images, *words)
+    assert done.returncode == 64 + 3, done.stderr
+    assert 'begins like a qcow2 image but is used as raw' in done.stderr
+    assert (images / 'image').read_bytes() == before
+
+
+WORK = r'''set -e
+mkdir -p /tmp/p/DEBIAN /tmp/p/usr/share/probe
+printf '%s\n' 'Package: probe' 'Version: 1' 'Architecture: all' 'Maintainer: none' \
+    'Description: probe' >/tmp/p/DEBIAN/control
+head -c 1500000 /dev/urandom >/tmp/p/usr/share/probe/data
+dpkg-deb -Zgzip -z1 -b /tmp/p /tmp/probe.deb >/dev/null
+dpkg -i /tmp/probe.deb >/dev/null
+cmp /tmp/p/usr/share/probe/data /usr/share/probe/data
+cp -a /etc /root/copy
+rm -r /root/copy/s*
+dd if=/dev/urandom of=/root/random bs=64k count=40 oflag=direct 2>/dev/null
+md5sum /root/random /usr/share/probe/data >/root/sums
+fio --name=v --filename=/root/v --size=2M --bs=4k --rw=randwrite --iodepth=16 --ioengine=libaio \
+    --direct=1 --fsync=64 --verify=crc32c --verify_fatal=1 --do_verify=1 >/tmp/fio 2>&1
+rm /root/v
+fstrim /
+mkfs.ext4 -q /dev/vdc
+echo WORK-DONE'''
+
+LOOK = r'''set -e
+md5sum -c --quiet /root/sums
+dpkg -s probe | grep -q 'ok installed'
+mount -o remount,ro /
+fsck.ext4 -fn /dev/vda >/tmp/fsck 2>&1 || { cat /tmp/fsck; exit 1; }
+fsck.ext4 -fn /dev/vdc >/tmp/fsck 2>&1 || { cat /tmp/fsck; exit 1; }
+echo LOOK-DONE'''
+
+
+def base_image():
+    """The root file system as a compressed image, where guests can read it; made once."""
+    raw = guests.ext4()
+
+    def make(path):
+        tool('qemu-img', 'convert', '-c', '-f', 'raw', '-O', 'qcow2', '-o',
+             'compression_type=zstd', raw, path)
+        os.chmod(path, 0o644)
+    return entry(f'guest/{raw.stem}.qcow2', make)
+
+
+def test_debian_works_on_an_image_over_a_compressed_one(place):
+    kernel = '6.1-cloud'
+    job = {'kernel': kernels.get(kernel).vmlinux, 'initrd': guests.disk(kernel),
+           'base': base_image()}
+    job = {key: place.path(value) for key, value in job.items()}
+    done = python(place, 'drive_qcow2.py', json.dumps({**job, 'scripts': [WORK, LOOK]}),
+                  timeout_s=240)
+    last = [line for line in done.out.splitlines() if line.startswith('DRIVE ')]
+    assert done.code == 0 and last, str(done)
+    result = json.loads(last[-1][len('DRIVE '):])
+    assert 'WORK-DONE' in done.out and 'LOOK-DONE' in done.out, str(done)
+    assert result['codes'] == [0, 0], str(done)
+    for name in 'root', 'scratch':
+        assert result[name][0] == 0, result
