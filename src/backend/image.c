@@ -70,6 +70,12 @@ int image_resize(struct image *im, uint64_t size, struct err *e)
 	return im->ops->resize(im, size, e);
 }
 
+void image_rest(struct image *im)
+{
+	if (im->ops->rest)
+		im->ops->rest(im);
+}
+
 void image_submit(struct image *im, struct image_req *r)
 {
 	assert(im->writable || r->op == IMAGE_READ || r->op == IMAGE_SYNC);

@@ -97,6 +97,7 @@ struct image_ops {
 	int (*open)(struct image *im, const struct image_options *o, struct err *e);
 	void (*submit)(struct image *im, struct image_req *r);
 	int (*resize)(struct image *im, uint64_t size, struct err *e);
+	void (*rest)(struct image *im); /* optional */
 	void (*close)(struct image *im); /* half-built is fine */
 };
 
@@ -154,6 +155,12 @@ void image_close(struct image *im);
  * size may be 0 for that.  -EINVAL when it would become smaller.
  */
 int image_resize(struct image *im, uint64_t size, struct err *e) MUST_CHECK;
+
+/*
+ * Nobody uses the disk for now and nothing is in flight: what is kept for later requests goes back
+ * to the file, which is then as if it had been closed.
+ */
+void image_rest(struct image *im);
 
 /* Starts with the next aio_flush().  I2. */
 void image_submit(struct image *im, struct image_req *r);

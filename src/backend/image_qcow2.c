@@ -213,15 +213,23 @@ static int qcow2_open(struct image *im, const struct image_options *o, struct er
 	return r;
 }
 
+static void qcow2_rest(struct image *im)
+{
+	struct qcow2 *q = im->state;
+
+	assert(!q->runnable && !q->locks.held && !q->sync.is_running);
+	if (im->writable)
+		qcow2_alloc_end(q);
+}
+
 static void qcow2_close(struct image *im)
 {
 	struct qcow2 *q = im->state;
 
 	if (!q)
 		return;
-	assert(!q->runnable && !q->locks.held && !q->sync.is_running);
-	if (im->writable && q->cache.bytes && q->is_ready)
-		qcow2_alloc_end(q);
+	if (q->is_ready)
+		qcow2_rest(im);
 	qcow2_inflate_fini(q);
 	for (unsigned i = 0; i < QCOW2_BUFFERS; i++)
 		free(q->buffers.all[i]);
@@ -236,5 +244,6 @@ const struct image_ops image_qcow2 = {
 	.open = qcow2_open,
 	.submit = qcow2_submit,
 	.resize = qcow2_resize,
+	.rest = qcow2_rest,
 	.close = qcow2_close,
 };

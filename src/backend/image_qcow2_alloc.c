@@ -315,9 +315,11 @@ void qcow2_alloc_synced(struct qcow2 *q)
 
 static void reserve_return(struct qcow2 *q, struct qcow2_run *runs, unsigned n)
 {
-	for (unsigned i = 0; i < n; i++)
-		if (runs[i].n > 0 && qcow2_refcount_add(q, runs[i], -1) < 0)
+	for (unsigned i = 0; i < n; i++) {
+		if (qcow2_refcount_add(q, runs[i], -1) < 0)
 			return;
+		q->reserve.scan = min_u64(q->reserve.scan, runs[i].first);
+	}
 }
 
 /* Cuts clusters that are not used from the end of the file. */
@@ -342,10 +344,11 @@ void qcow2_alloc_end(struct qcow2 *q)
 		return;
 	if (qcow2_sync_now(q) < 0)
 		return;
-	q->sync.done = UINT64_MAX;
+	q->sync.done = ++q->sync.started;
 	frees_synced(q);
 	reserve_return(q, v->ready, v->nready);
 	reserve_return(q, v->pending, v->npending);
 	v->nready = v->npending = 0;
+	v->clusters = v->target = 0;
 	cut_file(q);
 }

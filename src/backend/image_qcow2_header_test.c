@@ -203,7 +203,6 @@ static void unknown_feature_is_named_by_the_image(void **state)
 
 static void short_files_are_no_images(void **state)
 {
-	auto_fd fd = made(1 << 20, NULL);
 	struct qcow2_header h;
 	struct err e = {0};
 

@@ -323,7 +323,7 @@ bool qcow2_free_has_room(struct qcow2 *q, unsigned runs);
 /* A sync is over; what it allows is done. */
 void qcow2_alloc_synced(struct qcow2 *q);
 
-/* Syncs, frees what is to be freed and gives the reserve back; at close. */
+/* Syncs, frees what is to be freed and gives the reserve back. */
 void qcow2_alloc_end(struct qcow2 *q);
 
 /* ---- image_qcow2_sync.c ---- */

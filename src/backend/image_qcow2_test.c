@@ -544,6 +544,23 @@ static void freed_clusters_are_used_again(void **state)
 	check("a.qcow2");
 }
 
+static void image_at_rest_has_no_leaks(void **state)
+{
+	struct rig rig;
+
+	(void)state;
+	make("a.qcow2", 64 << 20, NULL);
+	rig_open(&rig, "a.qcow2");
+	adopt(&rig);
+	for (unsigned i = 0; i < 3; i++) {
+		torture(&rig, 10);
+		image_rest(&rig.image);
+		check("a.qcow2");
+	}
+	compare(&rig);
+	rig_close(&rig);
+}
+
 static void new_clusters_lie_side_by_side(void **state)
 {
 	struct rig rig;
@@ -649,6 +666,7 @@ int main(void)
 		cmocka_unit_test(disk_grows_while_it_is_used),
 		cmocka_unit_test(disk_never_shrinks),
 		cmocka_unit_test(freed_clusters_are_used_again),
+		cmocka_unit_test(image_at_rest_has_no_leaks),
 		cmocka_unit_test(new_clusters_lie_side_by_side),
 		cmocka_unit_test(refcounts_are_repaired_after_a_crash_of_qemu),
 		cmocka_unit_test(bitmaps_are_declared_void_by_writers_only),

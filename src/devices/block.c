@@ -533,6 +533,7 @@ static void block_stop(struct device *d)
 	b->stopping = true;
 	aio_drain(&b->io);
 	notify_pushed(b);
+	image_rest(&b->image);
 	b->starved = 0;
 }
 
@@ -768,6 +769,7 @@ const struct device_type block_type = {
 		    VIRTIO_BIT(VIRTIO_BLK_F_DISCARD) | VIRTIO_BIT(VIRTIO_BLK_F_WRITE_ZEROES),
 	.size = sizeof(struct block),
 	.config_size = offsetof(struct virtio_blk_config, max_secure_erase_sectors),
+	.end_ms = 5000, /* qcow2: gives back what it has in reserve */
 	.writes_files = true,
 	.kernel_threads = true,
 	.fds = 7 + 3 * IMAGE_BACKING_MAX, /* image, lock, metadata; ring, completions, again, timer */

@@ -57,6 +57,7 @@ struct device_type {
 	const struct opt *opts;	  /* set fields of that struct; NULL: takes none */
 	const struct call *calls; /* system calls beyond the common set; NULL: none */
 	size_t state_size;	  /* of d->state, what a later process has to know; or 0 */
+	unsigned end_ms; /* how long it may take to end in good order; 0: it is killed */
 	bool writes_files;	  /* regular files may grow; else the jail forbids it */
 	bool kernel_threads;	  /* uses io_uring; jail/jail.h */
 	unsigned fds;		  /* most that it holds open besides those of the front end */

@@ -388,6 +388,15 @@ static void child_close(struct child *c)
 	c->pid = -1;
 }
 
+void spawn_dismiss(struct child *c, unsigned wait_ms)
+{
+	struct pollfd pfd = {.fd = c->pidfd, .events = POLLIN};
+
+	if (c->pid > 0 && wait_ms > 0)
+		poll(&pfd, 1, (int)wait_ms); /* interrupted: it has waited long enough */
+	spawn_kill(c);
+}
+
 void spawn_wait(struct child *c)
 {
 	child_wait(c->pidfd);

@@ -101,5 +101,8 @@ int spawn_reap(struct child *c, struct spawn_end *ret_end) MUST_CHECK;
  */
 void spawn_kill(struct child *c);
 
+/* Lets it end by itself for so long, then kills; else like spawn_kill(). */
+void spawn_dismiss(struct child *c, unsigned wait_ms);
+
 /* Waits for its end and collects it without a word. */
 void spawn_wait(struct child *c);

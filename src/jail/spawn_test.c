@@ -211,6 +211,33 @@ static const char *can_be_killed(void *arg UNUSED)
 	return NULL;
 }
 
+/* One that ends is not waited for longer, one that does not is killed. */
+static const char *can_be_dismissed(void *arg UNUSED)
+{
+	struct spawner s;
+	struct child c;
+	const char *wrong = start("exit", NULL, 0, &s, &c);
+
+	if (wrong)
+		return wrong;
+	spawn_dismiss(&c, 60000);
+	spawner_fini(&s);
+	wrong = start("wait", NULL, 0, &s, &c);
+	if (wrong)
+		return wrong;
+	spawn_dismiss(&c, 10);
+	if (c.pid != -1 || c.pidfd != -1 || c.report_fd != -1)
+		return "a dismissed child has fds left";
+	spawn_dismiss(&c, 60000);
+	spawner_fini(&s);
+	return NULL;
+}
+
+static void a_child_can_be_dismissed(void **state UNUSED)
+{
+	run_both_ways(can_be_dismissed, NULL);
+}
+
 static void a_child_can_be_killed_once_or_twice(void **state UNUSED)
 {
 	run_both_ways(can_be_killed, NULL);
@@ -410,6 +437,7 @@ int main(int argc, char **argv)
 		cmocka_unit_test(a_child_starts_clean),
 		cmocka_unit_test(a_child_dies_with_its_parent),
 		cmocka_unit_test(a_child_can_be_killed_once_or_twice),
+		cmocka_unit_test(a_child_can_be_dismissed),
 		cmocka_unit_test(wrong_fds_are_an_error),
 		cmocka_unit_test(a_host_without_user_namespaces_is_explained),
 		cmocka_unit_test(a_place_without_namespaces_is_explained),

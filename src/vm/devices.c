@@ -461,7 +461,7 @@ static void device_fini(struct machine *m, struct vm_device *d)
 {
 	device_thread_stop(d->thread);
 	if (m->devices.has_spawner)
-		spawn_kill(&d->child);
+		spawn_dismiss(&d->child, d->config->type ? d->config->type->end_ms : 0);
 	device_kept_fini(&d->kept);
 	free(d->options);
 	free(d->policy);
