@@ -373,7 +373,8 @@ static bool is_dhcp(const struct frame *f)
 		return p->source_port == 68 && p->destination_port == 67 &&
 		       has_prefix(p->destination, broadcast, 32);
 	return p->source_port == 546 && p->destination_port == 547 && !f->has_extensions &&
-	       has_prefix(p->source, link_local, 10) && has_prefix(p->destination, dhcp_agents, 128);
+	       has_prefix(p->source, link_local, 10) &&
+	       has_prefix(p->destination, dhcp_agents, 128);
 }
 
 static bool is_solicitation_or_advertisement(const struct egress *g, const struct frame *f)

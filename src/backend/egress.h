@@ -30,7 +30,7 @@
  *	DHCPv4 from port 68 to port 67 of 255.255.255.255, not in fragments
  *	DHCPv6 from a link-local address, port 546, to port 547 of ff02::1:2
  *	ICMPv6 router solicitation to ff02::2; neighbour solicitation and advertisement with hop
- *	limit 255 to ff02::1, ff02::1:ff00:0/104, a link-local address, or an address that some allow
+ *	limit 255 to ff02::1, ff02::1:ff00:0/104, a link-local address, or one that some allow
  *	rule names and no deny rule (of whatever port and protocol) takes back; multicast listener
  *	reports to ff02::/16 with hop limit 1
  *
@@ -58,7 +58,7 @@ enum egress_verdict {
 	EGRESS_ETHERTYPE, /* neither ARP nor IP: tags, and what else there is */
 	EGRESS_MALFORMED, /* lengths or versions that do not agree */
 	EGRESS_ROUTED,	  /* a source route */
-	EGRESS_HIDDEN,	  /* more headers than are looked at, or a fragment too short for its ports */
+	EGRESS_HIDDEN,	  /* more headers than are looked at, or a fragment too short for ports */
 	EGRESS_OFFLOAD,	  /* the checksum would change what was looked at */
 	EGRESS_VERDICTS
 };

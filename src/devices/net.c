@@ -35,13 +35,13 @@ static const struct opt net_opts[] = {
 	OPT_NUMBER(struct net, mtu, MTU_MIN, MTU_MAX, "Largest packet, told to the guest"),
 	OPT_FLAG(struct net, user, "Network without rights on the host, by passt"),
 	OPT_TEXTS(struct net, forward, "[ADDR:]PORT:PORT[/tcp|udp]",
-		  "user only: a port of the host (127.0.0.1 unless said) leads to one of the guest; "
-		  "may be given several times"),
+		  "user only: a port of the host (127.0.0.1 unless said) leads to one of the "
+		  "guest; may be given several times"),
 	OPT_FLAG(struct net, host_loopback,
 		 "user only: the gateway's address leads to the host's 127.0.0.1"),
 	OPT_TEXTS(struct net, allow, "RULE",
-		  "Let packets to these pass and no others: CIDR[:PORT[-PORT]][/tcp|udp|icmp], IPv6 "
-		  "in brackets; may be given several times"),
+		  "Let packets to these pass and no others: CIDR[:PORT[-PORT]][/tcp|udp|icmp], "
+		  "IPv6 in brackets; may be given several times"),
 	OPT_TEXTS(struct net, deny, "RULE", "Refuse packets to these; the narrowest rule decides"),
 	OPT_TEXT(struct net, log, "FILE", "Append a line for refused packets, not for all of many"),
 	OPT_SIZE(struct net, bps, 0, LIMIT_BPS_MAX, "Bytes a second, each way; 0: no limit"),
@@ -272,7 +272,7 @@ static int keep_user(struct net *n, struct err *e)
 	return r == 0 ? lock_mac(n, e) : r;
 }
 
-/* A tap vanishes with its last descriptor, but has to be there for the next process: main has it. */
+/* A tap vanishes with its last descriptor, but the next process needs it, so main has it. */
 static int net_keep(struct device *d, struct err *e)
 {
 	struct net *n = net_of(d);

@@ -2,11 +2,14 @@
 /*
  * net_fuzz.c - the network card, between a hostile driver and a back end that checks what it gets
  *
- * The back end holds every header against what the driver agreed on, reads every frame, takes some
- * of them late, and has frames of any length for the guest.
+ * The back end holds every header against what the driver agreed on, and every frame against the
+ * egress rules that half of the inputs have: what arrives must be what was judged, whatever became
+ * of the guest's memory in between.  It takes some frames late, and has frames of any length for
+ * the guest.
  */
 #include "base/fd.h"
 #include "base/iov.h"
+#include "base/num.h"
 #include "devices/harness_fuzz.h"
 #include "devices/net.h"
 #include "virtio/ids.h"
@@ -46,6 +49,18 @@ static void check_header(const struct net_header *h, size_t length)
 		abort();
 }
 
+static void check_frame(const struct net_header *h, const uint8_t *frame, size_t length)
+{
+	const struct egress_offload offload = {.has_csum = h->flags,
+					       .csum_start = le16_get(h->csum_start),
+					       .csum_offset = le16_get(h->csum_offset)};
+	struct egress_packet packet;
+
+	if (egress_check(&card->gate.rules, frame, min_size(length, EGRESS_HEAD_MAX), length,
+			 &offload, &packet) != EGRESS_PASS)
+		abort();
+}
+
 static int fake_send(struct net_backend *b, unsigned pair, const struct iovec *v, unsigned n)
 {
 	static uint8_t frame[NET_HEADER_BYTES + NET_FRAME_MAX];
@@ -57,7 +72,8 @@ static int fake_send(struct net_backend *b, unsigned pair, const struct iovec *v
 		abort();
 	memcpy(&h, v[0].iov_base, sizeof(h));
 	check_header(&h, iov_length(v, n) - sizeof(h));
-	iov_at_gather(&at, frame, sizeof(frame));
+	check_frame(&h, frame + NET_HEADER_BYTES, iov_at_gather(&at, frame, sizeof(frame)) -
+							 NET_HEADER_BYTES);
 	if (any(4) == 0)
 		return any(2) ? -EAGAIN : -EIO;
 	return 0;
@@ -132,5 +148,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
 	}
 	seed = n > 0 ? data[0] : 0;
 	frames_left = 8 + seed % 64;
-	return fuzz_device(&type, "mac=02:00:00:00:00:01,mtu=1500,queues=2", data, n);
+	return fuzz_device(&type,
+			   seed % 2 ? "mac=02:00:00:00:00:01,mtu=1500,queues=2"
+				    : "queues=2,deny=0.0.0.0/1:80,deny=[::]/1:80/udp",
+			   data, n);
 }

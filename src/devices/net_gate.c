@@ -42,8 +42,9 @@ static int check_vhost(const struct net *n, struct err *e)
 {
 	if (!n->vhost || !(n->allow || n->deny || n->log || n->bps || n->pps))
 		return 0;
-	return err_say(e, EINVAL, "allow, deny, log, bps and pps do not go with vhost, where frames "
-				  "do not pass here; leave vhost out");
+	return err_say(e, EINVAL,
+		       "allow, deny, log, bps and pps do not go with vhost, where frames do not "
+		       "pass here; leave vhost out");
 }
 
 static int open_rules(struct net *n, struct err *e)
