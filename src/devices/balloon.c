@@ -32,7 +32,9 @@
 enum role { INFLATE, DEFLATE, STATS, HINT, REPORT, ROLES };
 
 enum {
-	CHAINS_A_TURN = 16,	 /* of one queue, before commands and the others have a turn */
+	/* Of one queue, before commands and the others have a turn. */
+	CHAINS_A_TURN = 16,
+	CALLS_A_TURN = 64, /* to the host; the last chain may make more */
 	FRAMES_A_CHAIN = 16384, /* Linux lists 256, others up to 1024; what is more is left */
 	HINT_ID_FIRST = VIRTIO_BALLOON_CMD_ID_DONE + 1,
 	STATS_MAX = 16,
@@ -267,6 +269,11 @@ static void stats_hold(struct balloon *b, struct vq *q, const struct chain *c)
 	b->holds_stats = true;
 }
 
+static bool turn_is_over(const struct balloon *b, unsigned chains, uint64_t calls_end)
+{
+	return chains >= CHAINS_A_TURN || b->discard.counters.calls >= calls_end;
+}
+
 static void balloon_kick(struct device *d, unsigned q)
 {
 	static void (*const handlers[])(struct balloon *b, struct chain *c) = {
@@ -274,6 +281,7 @@ static void balloon_kick(struct device *d, unsigned q)
 		[HINT] = hint,	     [REPORT] = report,
 	};
 	struct balloon *b = balloon_of(d);
+	const uint64_t calls_end = b->discard.counters.calls + CALLS_A_TURN;
 	const unsigned role = queue_role(d, q);
 	unsigned chains = 0;
 	struct chain c;
@@ -282,7 +290,7 @@ static void balloon_kick(struct device *d, unsigned q)
 		vq_break(&d->queues[q], "a queue without its feature");
 		return;
 	}
-	for (; chains < CHAINS_A_TURN && vq_pop(&d->queues[q], &c); chains++) {
+	for (; !turn_is_over(b, chains, calls_end) && vq_pop(&d->queues[q], &c); chains++) {
 		handlers[role](b, &c);
 		if (role == STATS)
 			stats_hold(b, &d->queues[q], &c);
@@ -290,7 +298,7 @@ static void balloon_kick(struct device *d, unsigned q)
 			vq_push(&d->queues[q], &c);
 	}
 	vq_notify(&d->queues[q]);
-	if (chains < CHAINS_A_TURN)
+	if (!turn_is_over(b, chains, calls_end))
 		return;
 	b->unfinished |= 1u << q;
 	timer_set(&b->turn, 1, 0);
