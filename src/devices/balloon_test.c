@@ -31,9 +31,10 @@ enum {
 	MEMORY = 32 << 20,
 };
 
-#define BIT(name)    VIRTIO_BIT(VIRTIO_BALLOON_F_##name)
-#define ALL_FEATURES (BIT(MUST_TELL_HOST) | BIT(STATS_VQ) | BIT(DEFLATE_ON_OOM) | \
-		      BIT(FREE_PAGE_HINT) | BIT(PAGE_POISON) | BIT(REPORTING))
+#define BIT(name) VIRTIO_BIT(VIRTIO_BALLOON_F_##name)
+#define ALL_FEATURES                                                                               \
+	(BIT(MUST_TELL_HOST) | BIT(STATS_VQ) | BIT(DEFLATE_ON_OOM) | BIT(FREE_PAGE_HINT) |         \
+	 BIT(PAGE_POISON) | BIT(REPORTING))
 
 static struct harness h;
 
@@ -653,7 +654,7 @@ static void test_hinted_pages_are_counted_and_stay(void **state)
 	id = config().free_page_hint_cmd_id;
 	assert_true(id > VIRTIO_BALLOON_CMD_ID_DONE);
 	send_chain(HINT, &b, 1); /* not yet */
-	send_hint_id(id + 1);	 /* another one */
+	send_hint_id(id + 1);    /* another one */
 	send_chain(HINT, &b, 1);
 	assert_int_equal(status("hinted_bytes"), 0);
 	send_hint_id(id);
@@ -673,9 +674,8 @@ static void test_hinted_pages_are_counted_and_stay(void **state)
 /* Without statistics and hints, reporting is queue 4 by the specification, queue 2 by Linux. */
 static void report_at(unsigned queue, unsigned nqueues, const char *options, uint64_t features)
 {
-	struct driver_options o = {.nqueues = nqueues,
-				   .queue_size = QUEUE_SIZE,
-				   .features = features};
+	struct driver_options o = {
+		.nqueues = nqueues, .queue_size = QUEUE_SIZE, .features = features};
 	struct driver_buf b;
 
 	harness_start(&h, "balloon", options, HARNESS_THREAD, &o);

@@ -29,12 +29,12 @@ enum {
 
 struct discard_counters {
 	uint64_t frames;   /* taken that lie in memory, each time */
-	uint64_t bad;	   /* outside memory */
+	uint64_t bad;      /* outside memory */
 	uint64_t repeated; /* more than once before a flush */
 	uint64_t restored;
-	uint64_t calls;	 /* to the host */
+	uint64_t calls;  /* to the host */
 	uint64_t failed; /* of them; what they were for is still there */
-	uint64_t bytes;	 /* that the others gave back */
+	uint64_t bytes;  /* that the others gave back */
 };
 
 /* Private but for the counters, which run on over start and stop. */
@@ -43,7 +43,7 @@ struct discard {
 	const struct gmem *gmem;
 	uint64_t page_bytes[GMEM_REGIONS_MAX]; /* of each region */
 	uint64_t first_bit[GMEM_REGIONS_MAX];  /* of a region of huge pages */
-	uint64_t *bits;			       /* NULL without huge pages */
+	uint64_t *bits;                        /* NULL without huge pages */
 	uint64_t bits_bytes;
 	unsigned nframes;
 	uint32_t frames[DISCARD_FRAMES_MAX];

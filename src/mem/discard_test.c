@@ -308,7 +308,7 @@ static void without_notice_huge_pages_stay(void **state)
 	assert_int_equal(d.counters.calls, 1);
 }
 
-#define TEST(name)	cmocka_unit_test_setup_teardown(name, set_up, tear_down)
+#define TEST(name)      cmocka_unit_test_setup_teardown(name, set_up, tear_down)
 #define TEST_HUGE(name) cmocka_unit_test_setup_teardown(name, set_up_huge, tear_down)
 
 int main(void)

@@ -22,8 +22,7 @@ static unsigned huge_flags(uint64_t page_bytes)
 int memfd_new(const char *name, uint64_t size, uint64_t page_bytes, struct err *e)
 {
 	const unsigned seals = F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL;
-	auto_fd fd =
-		memfd_create(name, MFD_CLOEXEC | MFD_ALLOW_SEALING | huge_flags(page_bytes));
+	auto_fd fd = memfd_create(name, MFD_CLOEXEC | MFD_ALLOW_SEALING | huge_flags(page_bytes));
 
 	if (fd < 0 && page_bytes && errno != EMFILE)
 		return err_say(e, errno, "hugepages: this host has none of %llu MiB: %s",

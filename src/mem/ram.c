@@ -93,7 +93,8 @@ static int thp_set(const struct gmem_region *r, struct err *e)
 		return 0;
 	return err_say(e, ENOTSUP,
 		       "thp: the host puts no huge pages behind shared memory; as root: "
-		       "echo advise >%s", all);
+		       "echo advise >%s",
+		       all);
 }
 
 /* ---- the rest ---- */
@@ -106,8 +107,8 @@ static int lock_all(const struct gmem_region *r, struct err *e)
 		return 0;
 	if (errno == EPERM || (getrlimit(RLIMIT_MEMLOCK, &limit) == 0 && limit.rlim_cur < r->size))
 		return err_say(e, EPERM,
-			       "lock: this user may lock %llu KiB, %llu are needed; raise the limit "
-			       "(ulimit -l, LimitMEMLOCK= of a unit) or leave lock out",
+			       "lock: this user may lock %llu KiB, %llu are needed; raise the "
+			       "limit (ulimit -l, LimitMEMLOCK= of a unit) or leave lock out",
 			       (unsigned long long)limit.rlim_cur >> 10,
 			       (unsigned long long)r->size >> 10);
 	return err_say(e, errno, "lock: %llu MiB cannot be locked: %s",

@@ -11,9 +11,9 @@
 
 struct ram_options {
 	uint64_t page_bytes; /* of huge pages that the host has set aside; 0: ordinary memory */
-	bool thp;	     /* let the host put huge pages together by itself */
-	bool lock;	     /* all of it is there from the start, and is never swapped out */
-	bool dump;	     /* it is part of core dumps */
+	bool thp;            /* let the host put huge pages together by itself */
+	bool lock;           /* all of it is there from the start, and is never swapped out */
+	bool dump;           /* it is part of core dumps */
 };
 
 /*

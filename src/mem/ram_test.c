@@ -142,7 +142,8 @@ static void too_few_huge_pages_say_what_to_do(void **state)
 	assert_int_equal(err.code, ENOMEM);
 	assert_non_null(strstr(err.text, "hugepages: 524288 of 2 MiB each are needed, "));
 	assert_non_null(strstr(err.text, " are free; as root: echo "));
-	assert_non_null(strstr(err.text, " >/sys/kernel/mm/hugepages/hugepages-2048kB/nr_hugepages"));
+	assert_non_null(
+		strstr(err.text, " >/sys/kernel/mm/hugepages/hugepages-2048kB/nr_hugepages"));
 	assert_int_equal(gmem.nregions, 0);
 }
 
