@@ -8,7 +8,7 @@ import pytest
 import bare_guest
 from bare_guest import PASSED
 
-POWEROFF, RESET, PANIC, TRIPLE_FAULT, DEBUG = 0, 32, 33, 34, 64
+POWEROFF, HOST_LACKS, RESET, PANIC, TRIPLE_FAULT, DEBUG = 0, 3, 32, 33, 34, 64
 
 
 @pytest.fixture(scope='module', name='bare')
@@ -85,6 +85,29 @@ def test_every_end_has_its_code(bare, way, code):
 
     assert done.code == code, str(done)
     assert done.out == 'ending\n'
+
+
+@pytest.mark.parametrize('options', [
+    ['--mem', '64,shared'],
+    ['--mem', 'size=64,lock'],
+    ['--mem', '64,dump', '--disable-sandbox'],
+])
+def test_kinds_of_memory(bare, options):
+    done = bare('strings', *options, root=True)
+
+    assert done.code == PASSED, str(done)
+
+
+@pytest.mark.parametrize('kind, remedy', [
+    ('hugepages', '; as root: echo '), ('hugepages=1G', 'hugepages: '), ('thp', 'thp: '),
+])
+def test_kinds_of_memory_that_the_host_may_lack(bare, kind, remedy):
+    done = bare('strings', '--mem', f'1024,{kind}')
+
+    if done.code != PASSED:
+        assert done.code == HOST_LACKS, str(done)
+        assert f'--mem: {kind.partition("=")[0]}: ' in done.err and remedy in done.err
+        assert len(done.err.splitlines()) == 1
 
 
 def test_flood_of_output_is_complete(bare):

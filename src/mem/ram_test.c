@@ -124,11 +124,13 @@ static void lock_beyond_the_limit_says_what_to_do(void **state)
 static void thp_is_asked_for_or_says_what_to_do(void **state)
 {
 	(void)state;
-	if (add(4 * MIB, (struct ram_options){.thp = true}) == 0)
+	if (add(4 * MIB, (struct ram_options){.thp = true}) == 0) {
 		assert_true(has_flag(" hg"));
-	else
-		assert_true(strstr(err.text, "; as root: echo advise >/sys/kernel/mm/") ||
-			    strstr(err.text, "no transparent huge pages"));
+		return;
+	}
+	print_message("# not tested: %s\n", err.text);
+	assert_true(strstr(err.text, "; as root: echo advise >/sys/kernel/mm/") ||
+		    strstr(err.text, "no transparent huge pages"));
 }
 
 static void too_few_huge_pages_say_what_to_do(void **state)
