@@ -163,9 +163,19 @@ def echo(listener):
                 key.fileobj.close()
 
 
-def cut(listener, crosvm, control, result):
+def same_cid(crosvm, job, user):
+    """What another machine with this CID is told."""
+    done = subprocess.run([crosvm, 'run', '--cid', str(CID), job['kernel']], capture_output=True,
+                          text=True, check=False, stdin=subprocess.DEVNULL, user=user)
+    return [done.returncode, done.stderr]
+
+
+def cut(listener, crosvm, control, job, result):
     """Kills the device under a connection."""
     listener.accept()
+    if job['kind'] == 'vhost':
+        result['busy'] = same_cid(crosvm, job, None)
+        result['forbidden'] = same_cid(crosvm, job, 'nobody')
     rows = json.loads(subprocess.run([crosvm, 'status', '--json', control], capture_output=True,
                                      text=True, check=True).stdout)
     rows = rows[0] if isinstance(rows, list) else rows
@@ -224,7 +234,7 @@ def main():
     result = {'sent': digest_of(contents(job['root'], job['mib'] << 20))}
     start(take, host.listen(TAKE), result)
     start(echo, host.listen(ECHO))
-    start(cut, host.listen(CUT), crosvm, control, result)
+    start(cut, host.listen(CUT), crosvm, control, job, result)
     start(again, host.listen(AGAIN))
     # pylint: disable=consider-using-with
     guest = subprocess.Popen(

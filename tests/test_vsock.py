@@ -44,7 +44,13 @@ def test_socket_of_our_own(place):
 
 
 def test_kernel_sockets(testbed):
-    check(*drive(testbed, kind='vhost', mib=MIB, connections=CONNECTIONS))
+    out, result = drive(testbed, kind='vhost', mib=MIB, connections=CONNECTIONS)
+
+    check(out, result)
+    assert result['busy'][0] == 33, result
+    assert f'cid={33}: another virtual machine has this one' in result['busy'][1], result
+    assert result['forbidden'][0] == 33, result
+    assert '/dev/vhost-vsock: Permission denied' in result['forbidden'][1], result
 
 
 @pytest.mark.parametrize('options, said', [

@@ -31,6 +31,9 @@ struct fake {
 	uint32_t tap_fd;
 	struct opt_mac mac;
 	bool vhost;
+
+	uint32_t cid;
+	char *socket;
 };
 
 static const struct opt net_opts[] = {
@@ -40,6 +43,17 @@ static const struct opt net_opts[] = {
 	OPT_TEXT(struct fake, netmask, "ADDRESS", "Netmask"),
 	OPT_MAC(struct fake, mac, "Address"),
 	OPT_FLAG(struct fake, vhost, "By the kernel"),
+	OPT_END,
+};
+
+static const struct opt vsock_opts[] = {
+	OPT_NUMBER(struct fake, cid, 3, UINT32_MAX - 1, "Context id"),
+	OPT_TEXT(struct fake, socket, "PATH", "Socket"),
+	OPT_END,
+};
+
+static const struct opt vhost_vsock_opts[] = {
+	OPT_NUMBER(struct fake, cid, 3, UINT32_MAX - 1, "Context id"),
 	OPT_END,
 };
 
@@ -96,9 +110,21 @@ static const struct device_type rng_type = {
 static const struct device_type balloon_type = {
 	.name = "balloon", .summary = "Memory", .virtio_id = 5, .size = sizeof(struct fake)};
 
+static const struct device_type vhost_vsock_type = {.name = "vhost_vsock",
+						    .summary = "Sockets of the kernel",
+						    .virtio_id = 19,
+						    .size = sizeof(struct fake),
+						    .opts = vhost_vsock_opts};
+static const struct device_type vsock_type = {.name = "vsock",
+					      .summary = "Sockets",
+					      .virtio_id = 19,
+					      .size = sizeof(struct fake),
+					      .opts = vsock_opts};
+
 /* In place of the program's own tables. */
-const struct device_type *const device_types[] = {&balloon_type, &block_type, &console_type,
-						  &net_type, &rng_type, NULL};
+const struct device_type *const device_types[] = {&balloon_type,     &block_type, &console_type,
+						  &net_type,	     &rng_type,
+						  &vhost_vsock_type, &vsock_type, NULL};
 
 const struct device_type *device_type_find(const char *name)
 {
@@ -461,6 +487,31 @@ static void each_tap_descriptor_is_a_card(void **state)
 	close(second);
 }
 
+static void socket_decides_who_serves_virtual_sockets(void **state)
+{
+	(void)state;
+	accepted("--vsock cid=3,socket=v kernel");
+	assert_string_equal(config.devices[0].name, "vsock");
+	assert_string_equal(config.devices[0].options, "cid=3,socket=v");
+	accepted("--vsock cid=4294967294 kernel");
+	assert_string_equal(config.devices[0].name, "vhost_vsock");
+	assert_string_equal(config.devices[0].options, "cid=4294967294");
+	accepted("--cid 5 kernel");
+	assert_string_equal(config.devices[0].name, "vhost_vsock");
+	assert_string_equal(config.devices[0].options, "cid=5");
+	refused("--cid 2 kernel", "--cid: cid: \"2\": not a number from 3 to 4294967294");
+	refused("--cid 4294967295 kernel",
+		"--cid: cid: \"4294967295\": not a number from 3 to 4294967294");
+	refused("--cid 4294967296 kernel",
+		"--cid: cid: \"4294967296\": not a number from 3 to 4294967294");
+	refused("--cid 5,6 kernel", "--cid: not a number");
+	refused("--vsock cid=3,sockets=v kernel",
+		"--vsock: unknown key \"sockets\"; known: cid, socket");
+	refused("--vsock socket=v kernel", "--vsock: cid=N is missing");
+	refused("--vsock cid=3,socket=v --cid 4 kernel",
+		"--cid: a guest takes one such device, and has one");
+}
+
 static void inherited_descriptor_must_be_given(void **state)
 {
 	int fd = open("a.img", O_RDWR | O_CLOEXEC);
@@ -813,6 +864,7 @@ int main(void)
 		TEST(wrong_disks_are_refused),
 		TEST(first_network_options_make_a_card),
 		TEST(each_tap_descriptor_is_a_card),
+		TEST(socket_decides_who_serves_virtual_sockets),
 		TEST(inherited_descriptor_must_be_given),
 		TEST(too_many_devices_are_refused),
 		TEST(default_devices_can_be_left_out_or_placed),
