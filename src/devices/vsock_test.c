@@ -9,9 +9,9 @@
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/resource.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -254,6 +254,27 @@ static void test_guest_that_reads_no_more_is_sent_no_more(void **state)
 	close(fd);
 }
 
+static uint32_t fill_up(struct flow *f);
+
+/* What waits for a program that goes is thrown away, as its own unread bytes are. */
+static void test_program_that_goes_without_reading(void **state)
+{
+	int listener = host_listen(&g, PORT, 4), fd;
+	struct flow f;
+
+	(void)state;
+	fd = guest_connect(&g, &f, listener, 5000, PORT);
+	fill_up(&f);
+	close(fd);
+	do /* room again, no more bytes taken, no more sent: in any order */
+		assert_true(guest_receive(&g, WAIT_MS, &f.last, NULL));
+	while (f.last.op != VIRTIO_VSOCK_OP_SHUTDOWN || f.last.flags != BOTH);
+	assert_int_equal(f.last.fwd_cnt, f.sent);
+	guest_send(&g, &f, VIRTIO_VSOCK_OP_SHUTDOWN, BOTH, NULL, 0);
+	guest_expect(&g, &f, VIRTIO_VSOCK_OP_RST, NULL);
+	close(listener);
+}
+
 /* A program that closes with bytes unread: the guest hears of it and its bytes are thrown away. */
 static void test_program_that_is_gone_takes_no_more(void **state)
 {
@@ -396,6 +417,25 @@ static void test_guest_is_never_sent_more_than_it_has_room_for(void **state)
 		f.received = got;
 		guest_send(&g, &f, VIRTIO_VSOCK_OP_CREDIT_UPDATE, 0, NULL, 0);
 	}
+	close(fd);
+}
+
+static void test_old_news_takes_no_credit_away(void **state)
+{
+	struct flow f;
+	int fd;
+
+	(void)state;
+	fd = host_connect_guest(&g, &f, 52);
+	f.buf_alloc = 1000;
+	assert_int_equal(write(fd, bytes, 600), 600);
+	guest_expect(&g, &f, VIRTIO_VSOCK_OP_RW, NULL);
+	guest_send(&g, &f, VIRTIO_VSOCK_OP_CREDIT_UPDATE, 0, NULL, 0);
+	f.received = 0;
+	guest_send(&g, &f, VIRTIO_VSOCK_OP_CREDIT_UPDATE, 0, NULL, 0);
+	assert_int_equal(write(fd, bytes, 1000), 1000);
+	guest_expect(&g, &f, VIRTIO_VSOCK_OP_RW, NULL);
+	assert_int_equal(f.last.len, 1000);
 	close(fd);
 }
 
@@ -607,20 +647,28 @@ static void test_busy_program_is_asked_again(void **state)
 	close(idle);
 }
 
-static double cpu_seconds(void)
+/* Ticks of CPU time that the device's process has used. */
+static unsigned long cpu_ticks(void)
 {
-	struct rusage u;
+	unsigned long user = 0, system = 0;
+	char path[64];
+	FILE *file;
 
-	getrusage(RUSAGE_CHILDREN, &u);
-	return (double)(u.ru_utime.tv_sec + u.ru_stime.tv_sec) +
-	       (double)(u.ru_utime.tv_usec + u.ru_stime.tv_usec) / 1e6;
+	snprintf(path, sizeof(path), "/proc/%d/stat", (int)g.h.pid);
+	file = fopen(path, "re");
+	assert_non_null(file);
+	assert_int_equal(fscanf(file, "%*d %*s %*c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %lu %lu",
+				&user, &system),
+			 2);
+	fclose(file);
+	return user + system;
 }
 
 /* Full sockets, closed programs, no buffers, no credit: nothing of it is a reason to spin. */
 static void test_guest_without_buffers_costs_nothing(void **state)
 {
-	enum { N = 20 };
-	double before = cpu_seconds();
+	enum { N = 20, WAIT = 1000 };
+	unsigned long before, ticks = (unsigned long)sysconf(_SC_CLK_TCK);
 	struct flow f[N];
 	struct vsock_packet p;
 	int fd[N];
@@ -637,15 +685,41 @@ static void test_guest_without_buffers_costs_nothing(void **state)
 	while (guest_receive(&g, 500, &p, NULL))
 		got += p.len;
 	assert_true(got < N * 30000);
-	poll(NULL, 0, 500);
+	before = cpu_ticks();
+	poll(NULL, 0, WAIT);
+	assert_true(cpu_ticks() - before <= ticks / 20);
 	g.rx_held = 0;
 	guest_give(&g, 64);
 	while (guest_receive(&g, 300, &p, NULL))
 		got += p.len;
 	assert_int_equal(got, N * 30000);
+	before = cpu_ticks();
+	poll(NULL, 0, WAIT); /* half of the programs are gone, and the guest keeps quiet */
+	assert_true(cpu_ticks() - before <= ticks / 20);
+	for (unsigned i = 1; i < N; i += 2)
+		close(fd[i]);
+}
+
+static void test_program_waits_for_a_free_connection(void **state)
+{
+	struct flow f, second = {.guest_port = 8};
+	int fd, other;
+
+	(void)state;
 	guest_stop(&g);
-	assert_true(cpu_seconds() - before < 0.5);
-	guest_start(&g, HARNESS_PROCESS, "");
+	guest_start(&g, HARNESS_THREAD, ",connections=1");
+	guest_give(&g, 64);
+	fd = host_connect_guest(&g, &f, 7);
+	other = host_connect_path(&g);
+	assert_int_equal(write(other, "CONNECT 8\n", 10), 10);
+	guest_expect_silence(&g);
+	guest_send(&g, &f, VIRTIO_VSOCK_OP_RST, 0, NULL, 0);
+	expect_end(fd);
+	assert_true(guest_receive(&g, WAIT_MS, &second.last, NULL));
+	assert_int_equal(second.last.op, VIRTIO_VSOCK_OP_REQUEST);
+	assert_int_equal(second.last.dst_port, 8);
+	close(other);
+	close(fd);
 }
 
 static void test_answers_wait_for_buffers_and_packets_for_answers(void **state)
@@ -786,10 +860,12 @@ int main(void)
 		TEST(program_closes_its_half),
 		PROCESS(guest_that_reads_no_more_is_sent_no_more),
 		PROCESS(program_that_is_gone_takes_no_more),
+		PROCESS(program_that_goes_without_reading),
 		PROCESS(program_that_does_not_read_holds_nobody_up),
 		TEST(more_than_the_credit_is_a_reset),
 		PROCESS(bytes_outlive_the_connection),
 		TEST(guest_is_never_sent_more_than_it_has_room_for),
+		TEST(old_news_takes_no_credit_away),
 		TEST(credit_request_is_answered),
 		PROCESS(packets_of_nobody_are_reset),
 		PROCESS(packets_that_break_a_rule_reset_the_connection),
@@ -797,6 +873,7 @@ int main(void)
 		TEST(packet_without_a_header_is_dropped),
 		PROCESS(receive_buffer_without_room_breaks_the_queue),
 		PROCESS(a_thousand_connections),
+		TEST(program_waits_for_a_free_connection),
 		PROCESS(busy_program_is_asked_again),
 		PROCESS(guest_without_buffers_costs_nothing),
 		TEST(answers_wait_for_buffers_and_packets_for_answers),
