@@ -163,10 +163,10 @@ def echo(listener):
                 key.fileobj.close()
 
 
-def same_cid(crosvm, job, user):
+def same_cid(crosvm, job, **who):
     """What another machine with this CID is told."""
     done = subprocess.run([crosvm, 'run', '--cid', str(CID), job['kernel']], capture_output=True,
-                          text=True, check=False, stdin=subprocess.DEVNULL, user=user)
+                          text=True, check=False, stdin=subprocess.DEVNULL, **who)
     return [done.returncode, done.stderr]
 
 
@@ -174,8 +174,9 @@ def cut(listener, crosvm, control, job, result):
     """Kills the device under a connection."""
     listener.accept()
     if job['kind'] == 'vhost':
-        result['busy'] = same_cid(crosvm, job, None)
-        result['forbidden'] = same_cid(crosvm, job, 'nobody')
+        result['busy'] = same_cid(crosvm, job)
+        result['forbidden'] = same_cid(crosvm, job, user='nobody', extra_groups=[],
+                                       group=os.stat('/dev/kvm').st_gid)
     rows = json.loads(subprocess.run([crosvm, 'status', '--json', control], capture_output=True,
                                      text=True, check=True).stdout)
     rows = rows[0] if isinstance(rows, list) else rows
