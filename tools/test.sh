@@ -39,6 +39,7 @@ meson_tests() { # BUILD SUITE NAME
 	local code=$?
 	grep -E '^(Ok|Fail|Skipped|Timeout|Expected Fail)' "$results/log" | tr -s ' ' | paste -sd' '
 	grep -q 'No suitable tests' "$results/log" && return
+	sed -n 's/^# skipped/skipped/p' "$1/meson-logs/testlog.txt" | sort | uniq -c
 	mv "$1/meson-logs/testlog.junit.xml" "$results/$3.xml"
 	[ $code -eq 0 ] && return
 	cat "$results/log"
@@ -82,7 +83,7 @@ part_program() {
 	compile build || { failed build && return; }
 	local parallel=()
 	$python -c 'import xdist' 2>/dev/null && parallel=(-n 2)
-	$python -m pytest -q -p no:cacheprovider "${parallel[@]}" -o junit_family=xunit2 \
+	$python -m pytest -q -rs -p no:cacheprovider "${parallel[@]}" -o junit_family=xunit2 \
 		--junitxml="$results/program.xml" "${@:-tests}" </dev/null
 	[ $? -le 1 ] || failed program
 }

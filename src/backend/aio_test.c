@@ -4,6 +4,7 @@
 
 #include "base/fd.h"
 #include "base/iov.h"
+#include "base/skip.h"
 
 #include <errno.h>
 #include <linux/falloc.h>
@@ -247,8 +248,7 @@ static void run_bodies(const struct aio_engine *engine)
 static void io_uring_does_it_all(void **state)
 {
 	(void)state;
-	if (!has_io_uring())
-		skip();
+	SKIP_UNLESS(has_io_uring(), "io_uring (sysctl kernel.io_uring_disabled=0)");
 	run_bodies(&aio_uring);
 }
 
@@ -277,8 +277,7 @@ static void ring_registers_nothing_more(void **state)
 	int arg[4] = {0};
 
 	(void)state;
-	if (!has_io_uring())
-		skip();
+	SKIP_UNLESS(has_io_uring(), "io_uring (sysctl kernel.io_uring_disabled=0)");
 	rig_open(&rig, &aio_uring);
 	for (unsigned what = 0; what < 30; what++) {
 		assert_int_equal(syscall(SYS_io_uring_register, ring_fd(), what, arg, 1), -1);

@@ -11,6 +11,7 @@
 #include "backend/image_qcow2_format.h"
 #include "base/fd.h"
 #include "base/iov.h"
+#include "base/skip.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -318,11 +319,7 @@ static void make(const char *name, uint64_t size, const struct qcow2_create_opti
 
 /* ---- images of qemu-img ---- */
 
-#define NEEDS_QEMU()            \
-	do {                    \
-		if (!has_qemu)  \
-			skip(); \
-	} while (0)
+#define NEEDS_QEMU() SKIP_UNLESS(has_qemu, "qemu-img and qemu-io (package qemu-utils)")
 
 /* 12 MiB: noise, zeroes, holes, text that compresses. */
 static void make_source(const char *name)

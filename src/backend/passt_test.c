@@ -4,6 +4,7 @@
 
 #include "base/fd.h"
 #include "base/num.h"
+#include "base/skip.h"
 #include "base/wire.h"
 
 #include <arpa/inet.h>
@@ -113,8 +114,7 @@ static void passt_answers(void **state)
 	struct pollfd p = {.fd = sock, .events = POLLIN};
 
 	(void)state;
-	if (sock < 0)
-		skip();
+	SKIP_UNLESS(sock >= 0, "passt (package passt)");
 	assert_int_equal(fd_write_all(sock, question, sizeof(question)), 0);
 	assert_int_equal(poll(&p, 1, PATIENCE_MS), 1);
 	assert_int_equal(fd_read_all(sock, answer, sizeof(answer)), 0);
@@ -126,8 +126,7 @@ static void passt_ends_with_its_socket(void **state)
 	auto_fd sock = started(NULL);
 
 	(void)state;
-	if (sock < 0)
-		skip();
+	SKIP_UNLESS(sock >= 0, "passt (package passt)");
 	fd_close(&sock);
 	for (unsigned i = 0; i < 10 && !has_ended; i++) /* a few last words */
 		assert_int_equal(loop_once(&loop, PATIENCE_MS), 0);
@@ -145,8 +144,7 @@ static void port_in_use_is_named(void **state)
 	struct err e = {0};
 
 	(void)state;
-	if (passt_start(&passt, &loop, &none, &sock, &e) < 0)
-		skip();
+	SKIP_UNLESS(passt_start(&passt, &loop, &none, &sock, &e) == 0, "passt (package passt)");
 	passt_fini(&passt);
 	fd_close(&sock);
 	assert_int_equal(bind(fd, (struct sockaddr *)&a, n), 0);

@@ -4,6 +4,7 @@
  * buffers that are short or missing, the control queue, the cable, death
  */
 #include "base/fd.h"
+#include "base/skip.h"
 #include "base/wire.h"
 #include "devices/harness_test.h"
 #include "devices/net_header.h"
@@ -63,8 +64,7 @@ static void begin_with(const char *options, enum harness_kind kind, struct drive
 	o.queue_size = QUEUE_SIZE;
 	if (o.nqueues == 0)
 		o.nqueues = 3;
-	if (!has_network)
-		skip();
+	SKIP_UNLESS(has_network, "namespaces of its own and /dev/net/tun");
 	ctrl = o.nqueues - 1;
 	harness_start(&h, "net", options, kind, &o);
 	memory = driver_alloc(&h.d, QUEUE_SIZE * 65536, 4096);
@@ -923,8 +923,7 @@ static void tap_keep(bool keep)
 	struct ifreq r = {.ifr_name = "t0", .ifr_flags = IFF_TAP | IFF_NO_PI | IFF_VNET_HDR};
 	auto_fd tun = open("/dev/net/tun", O_RDWR | O_CLOEXEC);
 
-	if (!has_network)
-		skip();
+	SKIP_UNLESS(has_network, "namespaces of its own and /dev/net/tun");
 	assert_int_equal(ioctl(tun, TUNSETIFF, &r), 0);
 	assert_int_equal(ioctl(tun, TUNSETPERSIST, keep), 0);
 }

@@ -5,6 +5,7 @@
  * Real mode only: that runs on every KVM, also on one that interprets kernel mode.
  */
 #include "base/fd.h"
+#include "base/skip.h"
 #include "kvm/vcpu.h"
 #include "kvm/vm.h"
 #include "mem/memfd.h"
@@ -65,11 +66,7 @@ static int guest_teardown(void **state)
 	return 0;
 }
 
-#define NEED_KVM(g)     \
-	do {            \
-		if (!g) \
-			skip(); \
-	} while (0)
+#define NEED_KVM(g) SKIP_UNLESS(g, "a usable /dev/kvm")
 
 static void load(struct guest *g, const uint8_t *code, size_t n)
 {

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* cpus_test.c - vCPU threads on a real /dev/kvm: pause, resume, stop, what ends a guest */
 #include "base/fd.h"
+#include "base/skip.h"
 #include "mem/memfd.h"
 #include "vm/cpus.h"
 
@@ -156,8 +157,7 @@ static void paused_guest_stands_still_and_goes_on(void **state)
 	struct bench *b = *state;
 	uint32_t at;
 
-	if (!b)
-		skip();
+	SKIP_UNLESS(b, "a usable /dev/kvm");
 	start(b, counting, sizeof(counting), false);
 	for (unsigned round = 0; round < 50; round++) {
 		while (counter(b) == 0) {
@@ -179,8 +179,7 @@ static void stop_works_while_paused(void **state)
 {
 	struct bench *b = *state;
 
-	if (!b)
-		skip();
+	SKIP_UNLESS(b, "a usable /dev/kvm");
 	start(b, counting, sizeof(counting), false);
 	cpus_pause(&b->cpus);
 	cpus_stop(&b->cpus);
@@ -192,8 +191,7 @@ static void triple_fault_ends_the_guest(void **state)
 {
 	struct bench *b = *state;
 
-	if (!b)
-		skip();
+	SKIP_UNLESS(b, "a usable /dev/kvm");
 	start(b, faulting, sizeof(faulting), true);
 	wait_for_end(b);
 	assert_int_equal(b->end, CPU_END_TRIPLE_FAULT);
@@ -219,8 +217,7 @@ static void string_output_reaches_the_handler_element_by_element(void **state)
 	uint32_t read_back;
 	uint16_t absent;
 
-	if (!b)
-		skip();
+	SKIP_UNLESS(b, "a usable /dev/kvm");
 	assert_true(gmem_write(&b->memory, COUNTER_AT, text, sizeof(text)));
 	start(b, code, sizeof(code), false);
 	wait_for_end(b);

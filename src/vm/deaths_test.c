@@ -6,6 +6,7 @@
  * is done here by calls of the front end.  Devices are threads, and one is a foreign process.
  */
 #include "base/fd.h"
+#include "base/skip.h"
 #include "devices/serve.h"
 #include "transport/frontend.h"
 #include "virtio/driver_test.h"
@@ -326,8 +327,7 @@ static void a_foreign_disk_is_served_and_comes_back(void **state)
 	uint64_t capacity = 0;
 
 	(void)state;
-	if (access(storage_daemon, X_OK) < 0)
-		skip();
+	SKIP_UNLESS(access(storage_daemon, X_OK) == 0, "qemu-storage-daemon (package qemu-utils)");
 	foreign_start(&foreign);
 	set_up(&split, VIRTIO_ID_BLOCK, 256);
 	attach(foreign_connect(&foreign));

@@ -5,6 +5,7 @@
 #include "arch/x86_64/layout.h"
 #include "arch/x86_64/sample_kernels.h"
 #include "base/fd.h"
+#include "base/skip.h"
 
 #include <errno.h>
 #include <linux/kvm.h>
@@ -65,11 +66,7 @@ static int machine_teardown(void **state)
 	return 0;
 }
 
-#define NEED_KVM(m)                                                                                \
-	do {                                                                                       \
-		if (!m)                                                                            \
-			skip();                                                                    \
-	} while (0)
+#define NEED_KVM(m) SKIP_UNLESS(m, "a usable /dev/kvm")
 
 static void start(struct machine *m)
 {

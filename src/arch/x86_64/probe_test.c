@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* probe_test.c - the probe against this host's KVM, whatever that can do */
 #include "arch/probe.h"
+#include "base/skip.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -15,8 +16,7 @@ static void probe_comes_to_a_verdict(void **state)
 	struct arch_probe p;
 
 	(void)state;
-	if (kvm_open(&k, "/dev/kvm", &e) < 0)
-		skip();
+	SKIP_UNLESS(kvm_open(&k, "/dev/kvm", &e) == 0, "a usable /dev/kvm");
 	assert_int_equal(arch_probe(&k, &p, &e), 0);
 	kvm_close(&k);
 
