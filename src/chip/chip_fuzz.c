@@ -12,12 +12,16 @@
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n);
 
-enum { FILLS_MAX = 4 /* a run: they are the slow steps */ };
+enum {
+	FILL_MAX = UART_OUTPUT_MAX + 512, /* bytes a run: they are what takes time, so */
+	FILL_BYTE = 'f',		  /* only this one fills more than */
+	FILL_LITTLE = 64,
+};
 
 struct script {
 	const uint8_t *at;
 	size_t left;
-	unsigned fills;
+	unsigned filled;
 };
 
 static uint64_t number(struct script *s, unsigned bytes)
@@ -123,9 +127,9 @@ static void port_fill(struct bus *ports, struct script *s)
 	unsigned port = port_of((uint8_t)number(s, 1)), times = 66 * (unsigned)number(s, 1);
 	uint8_t value = (uint8_t)number(s, 1);
 
-	if (s->fills++ >= FILLS_MAX)
-		return;
-	while (times-- > 0)
+	if (value != FILL_BYTE && times > FILL_LITTLE)
+		times = FILL_LITTLE;
+	for (; times > 0 && s->filled < FILL_MAX; times--, s->filled++)
 		bus_write(ports, port, &value, 1);
 }
 
