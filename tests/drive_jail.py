@@ -1,11 +1,13 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""drive_jail.py CROSVM USER KERNEL - what the kernel says of every process of a running guest.
+"""drive_jail.py CROSVM USER KERNEL [INITRD] - what the kernel says of every process of a guest.
 
-Root runs it, since nobody else may look into the processes; the guest runs as USER, a number.
-Then kills the main process and waits for the others.  Prints all as JSON.
+Root runs it, since nobody else may look into the processes; the guest runs as USER, a number.  With
+an INITRD it looks once the guest has printed "GUEST ", when drivers have taken their devices.  Then
+kills the main process and waits for the others.  Prints all as JSON.
 """
 import json
 import os
+import select
 import shutil
 import stat
 import subprocess
@@ -14,7 +16,7 @@ import tempfile
 import time
 from pathlib import Path
 
-PATIENCE_S = 20
+PATIENCE_S, BOOT_S = 20, 60
 KVM = os.makedev(10, 232)
 NAMESPACES = ('user', 'pid', 'mnt', 'net', 'ipc', 'uts')
 
@@ -70,7 +72,7 @@ def observe(pid):
     }
 
 
-def prepare(folder, user, crosvm, kernel):
+def prepare(folder, user, crosvm, kernel, initrd):
     """Copies for the user, who need not be able to enter the folders of the originals."""
     os.chown(folder, user, user)
     program, guest, disk = (folder / name for name in ('crosvm', 'kernel', 'disk'))
@@ -78,11 +80,16 @@ def prepare(folder, user, crosvm, kernel):
     shutil.copy(kernel, guest)
     disk.write_bytes(bytes(1 << 20))
     os.mknod(folder / 'kvm', 0o600 | stat.S_IFCHR, KVM)
+    linux = []
+    if initrd:
+        shutil.copy(initrd, folder / 'initrd')
+        os.chown(folder / 'initrd', user, user)
+        linux = ['-i', folder / 'initrd', '-p', 'quiet guest.do=shell']
     for path in (guest, disk, folder / 'kvm'):
         os.chown(path, user, user)
     return [program, 'run', '-c', '2', '-s', folder / 'sock', '--kvm-device', folder / 'kvm',
             '--rwdisk', disk, '--console', 'type=sink', '--vsock',
-            f'cid=3,socket={folder / "vsock"}', guest]
+            f'cid=3,socket={folder / "vsock"}', *linux, guest]
 
 
 def wait_for(what, ready):
@@ -124,6 +131,17 @@ def is_alive(pid):
         return False
 
 
+def wait_for_drivers(guest):
+    """Until the guest's init speaks."""
+    said, until = b'', time.monotonic() + BOOT_S
+    while b'GUEST ' not in said:
+        ready, _, _ = select.select([guest.stdout], [], [], max(0, until - time.monotonic()))
+        data = os.read(guest.stdout.fileno(), 65536) if ready else b''
+        if not data:
+            raise TimeoutError(f'the guest said: {said.decode(errors="replace")}')
+        said += data
+
+
 def drive(folder, user, argv):
     """Starts, observes, kills."""
     sock = folder / 'sock'
@@ -135,17 +153,21 @@ def drive(folder, user, argv):
                           sock.exists() and status(argv[0], sock))
         if answer is True:
             raise RuntimeError(guest.stderr.read().decode())
+        if '-i' in argv:
+            wait_for_drivers(guest)
+            answer = status(argv[0], sock)
         members = family(guest.pid)
         seen = {device['name']: observe(device['pid']) for device in answer['devices']}
         beside = {device['name']: others_beside(device['pid']) for device in answer['devices']}
         members += sum(beside.values(), [])
+        restarts = {device['name']: device['restarts'] for device in answer['devices']}
         seen['main'] = observe(guest.pid)
         seen |= {f'{name}-connector': observe(pid)
                  for name, pids in beside.items() for pid in pids}
         guest.kill()
         guest.wait()
         wait_for('end of all processes', lambda: not any(map(is_alive, members)))
-        return {'own': namespaces('self'), 'processes': seen,
+        return {'own': namespaces('self'), 'processes': seen, 'restarts': restarts,
                 'beside': {name: len(pids) for name, pids in beside.items()},
                 'disk': str(folder / 'disk'), 'members': len(members),
                 'sockets_left': sock.exists() or (folder / 'vsock').exists()}
@@ -156,10 +178,10 @@ def drive(folder, user, argv):
 
 def main():
     """Prints what drive() saw."""
-    crosvm, user, kernel = sys.argv[1:]
+    crosvm, user, kernel, *initrd = sys.argv[1:]
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        argv = prepare(folder, int(user), crosvm, kernel)
+        argv = prepare(folder, int(user), crosvm, kernel, initrd[0] if initrd else None)
         print(json.dumps(drive(folder, int(user), argv)))
     return 0
 

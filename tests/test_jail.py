@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """Processes of a running guest: what they may, see and hold; none is left when main is killed."""
+import itertools
 import json
 import os
 from collections import Counter
@@ -8,11 +9,13 @@ import pytest
 
 import bare
 import bare_guest
+import guests
 from guests import place as places
 
 DEVICES = ('block0', 'rng0', 'console0', 'balloon0', 'vsock0')
 PROCESSES = (*DEVICES, 'main')
 USERS = {'root': 0, 'user': 1000}
+GUESTS = ('bare', 'linux')
 NOBODY = 65534
 CAPABILITIES = ('CapInh', 'CapPrm', 'CapEff', 'CapBnd', 'CapAmb')
 OWN_OF_DEVICES = ('user', 'pid', 'mnt', 'net', 'ipc', 'uts')
@@ -30,6 +33,8 @@ OWN_FDS = {
     # programs, the connector; a batch that was full, a backlog that was
     'vsock0': {'socket': 2, 'anon_inode:[eventfd]': 1, 'anon_inode:[timerfd]': 1},
 }
+# Queues that Linux's driver takes into use; each has three eventfds: kick, call, error.
+QUEUES = {'block0': 1, 'rng0': 1, 'console0': 4, 'balloon0': 5, 'vsock0': 3}
 MAX_FDS = {'main': 8192, 'vsock0': 4096 + 256}  # each connection is one
 MAIN_FDS = {'/dev/null', 'pipe', 'socket', 'kvm', 'folder', 'sock', 'vsock',
             '/memfd:guest-low (deleted)', *(f'anon_inode:[{kind}]'
@@ -37,19 +42,29 @@ MAIN_FDS = {'/dev/null', 'pipe', 'socket', 'kvm', 'folder', 'sock', 'vsock',
             'anon_inode:kvm-vm', 'anon_inode:kvm-vcpu:0', 'anon_inode:kvm-vcpu:1'}
 
 
-@pytest.fixture(scope='module', name='seen', params=USERS)
-def fixture_seen(request):
-    """What drive_jail.py saw of a guest that halts, run as root or as an ordinary user."""
+def look(user, place, *guest):
+    """What drive_jail.py sees."""
+    done = places.python(place, 'drive_jail.py', user, *guest, root=True, timeout_s=120)
+    assert done.code == 0, str(done)
+    return {**json.loads(done.out), 'user': user}
+
+
+@pytest.fixture(scope='module', name='seen', params=itertools.product(GUESTS, USERS),
+                ids='-'.join)
+def fixture_seen(request, place):
+    """What is seen of a guest that halts, or of Linux, run as root or as an ordinary user."""
+    guest, user = request.param
+    if guest == 'linux':
+        seen = look(USERS[user], place, guests.mini() / 'vmlinux', guests.marker())
+        return {**seen, 'linux': True}
     kernel = places.TOP / f'build/halt-{os.getpid()}.elf'
     kernel.write_bytes(bare.elf(bare.HALT))
     here = bare_guest.has_kvm() and os.geteuid() == 0
-    place = places.Direct() if here else places.Testbed()
     try:
-        done = places.python(place, 'drive_jail.py', USERS[request.param], kernel, root=True)
+        return {**look(USERS[user], places.Direct() if here else places.Testbed(), kernel),
+                'linux': False}
     finally:
         kernel.unlink()
-    assert done.code == 0, str(done)
-    return {**json.loads(done.out), 'user': USERS[request.param]}
 
 
 def kind(seen, target):
@@ -162,10 +177,14 @@ def test_device_holds_its_fds_only(seen, name):
     numbered = {n: fds.pop(n) for n in (0, 1, 2, 3, 4, 60)}
 
     assert numbered == {0: '/dev/null', 1: 'pipe', 2: 'pipe', 3: 'socket', 4: 'socket', 60: 'pipe'}
-    # Once it is activated:
-    memory = [n for n, what in fds.items() if what.startswith('/memfd:guest-')]
-    assert Counter(what for n, what in fds.items() if n not in memory) == \
-        Counter(COMMON_FDS) + Counter(OWN_FDS[name])
+    activated = {'anon_inode:[eventfd]': 3 * QUEUES[name], '/memfd:guest-low (deleted)': 1}
+    assert Counter(fds.values()) == \
+        Counter(COMMON_FDS) + Counter(OWN_FDS[name]) + Counter(activated if seen['linux'] else {})
+
+
+@pytest.mark.parametrize('name', DEVICES)
+def test_filter_has_every_call_that_a_driver_leads_to(seen, name):
+    assert seen['restarts'][name] == 0  # one too many would have killed it
 
 
 def test_main_holds_no_disk(seen):
