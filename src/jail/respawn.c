@@ -48,6 +48,7 @@ struct server {
 	struct spawner spawner;
 	int sock;
 	int *last; /* a pidfd a row, or -1 */
+	pid_t group; /* main's; its own is another, see server_run() */
 };
 
 static int namespaces_take(struct server *s, int *fds, size_t nfds, struct err *e)
@@ -57,6 +58,27 @@ static int namespaces_take(struct server *s, int *fds, size_t nfds, struct err *
 	s->spawner.ns.mount = fd_take(&fds[0]);
 	s->spawner.ns.net = fd_take(&fds[1]);
 	return 0;
+}
+
+/* Children are born into the server's process group: for one of main's it goes there. */
+static int row_spawn(struct server *s, const struct spawn_args *args, struct child *ret_child,
+		     struct err *e)
+{
+	sigset_t all, old;
+	int r;
+
+	if (!args->is_foreground)
+		return spawn_start(&s->spawner, args, ret_child, e);
+	sigfillset(&all);
+	sigprocmask(SIG_SETMASK, &all, &old);
+	if (setpgid(0, s->group) < 0)
+		r = err_set(e, errno, "%s: cannot join the foreground", args->name);
+	else
+		r = spawn_start(&s->spawner, args, ret_child, e);
+	if (setpgid(0, 0) < 0)
+		_exit(1);
+	sigprocmask(SIG_SETMASK, &old, NULL);
+	return r;
 }
 
 static int row_start(struct server *s, uint32_t index, const int *fds, size_t nfds,
@@ -71,7 +93,7 @@ static int row_start(struct server *s, uint32_t index, const int *fds, size_t nf
 	for (size_t i = 0; i < nfds; i++)
 		numbered[i] = (struct spawn_fd){.fd = fds[i], .number = args.fds[i].number};
 	args.fds = numbered;
-	r = spawn_start(&s->spawner, &args, ret_child, e);
+	r = row_spawn(s, &args, ret_child, e);
 	if (r == 0) {
 		fd_close(&s->last[index]);
 		s->last[index] = fcntl(ret_child->pidfd, F_DUPFD_CLOEXEC, 0);
@@ -163,8 +185,9 @@ static NORETURN void server_run(const struct respawn *r, const struct spawner *s
 	struct server s = {.main = r, .spawner = *spawner, .sock = sock};
 
 	prctl(PR_SET_NAME, "crosvm-respawn", 0, 0, 0);
-	setpgid(0,
-		0); /* what the terminal sends is for main; this one still has work at main's end */
+	/* What the terminal sends is for main; this one still has work at main's end. */
+	s.group = getpgrp();
+	setpgid(0, 0);
 	s.spawner.clone_flags = CLONE_PARENT;
 	s.spawner.ns = (struct jail_ns){-1, -1};
 	s.spawner.maker = (struct ns_maker){0, -1, -1}; /* main waits for it */

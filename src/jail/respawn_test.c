@@ -22,6 +22,8 @@ static const struct call main_calls[] = {CALL(waitid), CALL(pidfd_send_signal), 
 					 CALL_END};
 
 static const struct spawn_fd echo_fds[] = {{.fd = -1, .number = ECHO_FD}};
+static char group_word[] = "group";
+static char *const group_argv[] = {group_word, group_word, NULL};
 static char echo_word[] = "echo", exit_word[] = "exit";
 static char *const echo_argv[] = {echo_word, echo_word, NULL};
 static char *const exit_argv[] = {exit_word, exit_word, NULL};
@@ -29,6 +31,8 @@ static char *const exit_argv[] = {exit_word, exit_word, NULL};
 static const struct spawn_args table[] = {
 	{.name = "exit", .argv = exit_argv},
 	{.name = "echo", .argv = echo_argv, .fds = echo_fds, .nfds = ARRAY_LEN(echo_fds)},
+	{.name = "front", .argv = group_argv, .is_foreground = true},
+	{.name = "back", .argv = group_argv},
 };
 
 struct trio {
@@ -100,6 +104,31 @@ static const char *starts_again_and_again(void *arg UNUSED)
 static void a_jailed_process_starts_children_that_are_its_own(void **state UNUSED)
 {
 	run_both_ways(starts_again_and_again, NULL);
+}
+
+static const char *groups(void *arg UNUSED)
+{
+	static struct trio x;
+	struct child front, back;
+	const char *wrong = set_up(&x, true);
+
+	if (wrong)
+		return wrong;
+	for (unsigned i = 0; i < 3 && !wrong; i++) {
+		if (respawn_start(&x.r, 2, NULL, &front, &x.e) < 0 ||
+		    respawn_start(&x.r, 3, NULL, &back, &x.e) < 0)
+			return x.e.text;
+		wrong = end_is(&front, "exited with code 0");
+		if (!wrong)
+			wrong = end_is(&back, "exited with code 1");
+	}
+	respawn_fini(&x.r);
+	return wrong;
+}
+
+static void a_child_for_the_terminal_is_in_mains_group(void **state UNUSED)
+{
+	run_both_ways(groups, NULL);
 }
 
 static const char *absurd_requests(void *arg UNUSED)
@@ -193,11 +222,14 @@ int main(int argc, char **argv)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(a_jailed_process_starts_children_that_are_its_own),
+		cmocka_unit_test(a_child_for_the_terminal_is_in_mains_group),
 		cmocka_unit_test(absurd_requests_start_nothing),
 		cmocka_unit_test(the_server_keeps_no_fd_of_mains),
 		cmocka_unit_test(too_many_fds_are_an_error),
 	};
 
+	if (argc > 1 && strcmp(argv[1], "group") == 0)
+		return getpgrp();
 	if (argc > 1)
 		return strcmp(argv[1], "echo") == 0 ? child_echo() : 7;
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -190,7 +190,7 @@ static enum step child_prepare(struct job *job)
 	if (prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0) < 0 || has_ended(job->parent))
 		return STEP_TIE;
 	/* Ctrl-C is for the main process; children end when it does. */
-	if (setpgid(0, 0) < 0)
+	if (!job->args->is_foreground && setpgid(0, 0) < 0)
 		return STEP_GROUP;
 	if (fds_move(job) < 0)
 		return STEP_FDS;

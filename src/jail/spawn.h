@@ -52,6 +52,13 @@ struct spawn_args {
 	char *const *argv;  /* ends with NULL; argv[0] is what ps shows */
 	const struct spawn_fd *fds;
 	size_t nfds; /* at most SPAWN_FDS_MAX */
+
+	/*
+	 * In the caller's process group, as whoever reads from the terminal has to be; told of its
+	 * size by SIGWINCH.  What else the terminal sends is lost on the first process of a PID
+	 * namespace.  The others have groups of their own.
+	 */
+	bool is_foreground;
 };
 
 struct child {

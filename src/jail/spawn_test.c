@@ -19,6 +19,8 @@ static char found[RUN_TEXT_MAX];
 
 #define SAY(...) (snprintf(found, sizeof(found), __VA_ARGS__), found)
 
+static bool is_foreground;
+
 static const char *start(const char *mode, const struct spawn_fd *fds, size_t nfds,
 			 struct spawner *s, struct child *ret_child)
 {
@@ -29,6 +31,7 @@ static const char *start(const char *mode, const struct spawn_fd *fds, size_t nf
 		.argv = argv,
 		.fds = fds,
 		.nfds = nfds,
+		.is_foreground = is_foreground,
 	};
 	struct err e;
 
@@ -84,6 +87,17 @@ static void the_end_of_a_child_is_told(void **state UNUSED)
 			continue;
 		run_both_ways(ends_with, cases[i]);
 	}
+}
+
+/* A group that has no number in the child's PID namespace is one of outside. */
+static void a_child_in_the_foreground_keeps_the_group(void **state UNUSED)
+{
+	const char *own[] = {"group", "exited with code 1"}, *ours[] = {"group", "exited with code 0"};
+
+	run_both_ways(ends_with, own);
+	is_foreground = true;
+	run_both_ways(ends_with, ours);
+	is_foreground = false;
 }
 
 static void a_child_that_cannot_be_executed_says_why(void **state UNUSED)
@@ -411,6 +425,8 @@ static int child_main(const char *mode)
 {
 	if (strcmp(mode, "exit") == 0)
 		return 7;
+	if (strcmp(mode, "group") == 0)
+		return getpgrp();
 	if (strcmp(mode, "fds") == 0)
 		return child_fds();
 	if (strcmp(mode, "clean") == 0)
@@ -432,6 +448,7 @@ int main(int argc, char **argv)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(the_end_of_a_child_is_told),
+		cmocka_unit_test(a_child_in_the_foreground_keeps_the_group),
 		cmocka_unit_test(a_child_that_cannot_be_executed_says_why),
 		cmocka_unit_test(a_child_sees_only_the_fds_given_to_it),
 		cmocka_unit_test(a_child_starts_clean),

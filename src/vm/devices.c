@@ -248,6 +248,7 @@ static int table_make(struct machine *m, struct err *e)
 			.argv = d->argv,
 			.fds = d->fds,
 			.nfds = fds_number(d),
+			.is_foreground = d->config->on_stdio,
 		};
 	}
 	return 0;

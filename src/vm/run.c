@@ -52,7 +52,9 @@ static int signals_watch(struct machine *m, struct err *e)
 	sigaddset(&set, SIGINT);
 	sigaddset(&set, SIGHUP);
 	sigaddset(&set, SIGQUIT);
+	sigaddset(&set, SIGWINCH); /* a console in a thread of ours waits for it */
 	sigprocmask(SIG_BLOCK, &set, NULL);
+	sigdelset(&set, SIGWINCH);
 	signal(SIGPIPE, SIG_IGN);
 	m->signal_fd = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
 	if (m->signal_fd < 0)
