@@ -42,13 +42,13 @@ static int pool_too_small(uint64_t size, uint64_t page_bytes, struct err *e)
 	const uint64_t needed = size / page_bytes, all = pool_number(page_bytes, "nr_hugepages"),
 		       idle = pool_number(page_bytes, "free_hugepages"),
 		       promised = pool_number(page_bytes, "resv_hugepages"),
-		       left = idle > promised ? idle - promised : 0;
+		       left = idle > promised ? idle - promised : 0, wanted = all - left + needed;
 
 	return err_say(e, ENOMEM,
 		       "hugepages: %llu of %llu MiB each are needed, %llu are free; as root: "
 		       "echo %llu >/sys/kernel/mm/hugepages/hugepages-%llukB/nr_hugepages",
 		       (unsigned long long)needed, (unsigned long long)page_bytes >> 20,
-		       (unsigned long long)left, (unsigned long long)(all - left + needed),
+		       (unsigned long long)left, (unsigned long long)wanted,
 		       (unsigned long long)page_bytes >> 10);
 }
 
