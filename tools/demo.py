@@ -1,8 +1,10 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """Boots an unmodified Debian kernel under crosvm, to a shell on the serial console.
 
-On a terminal the shell is the caller's; otherwise a few commands are typed into it.
+On a terminal the shell is the caller's; otherwise a few commands are typed into it.  The guest has
+a network where passt is installed and this machine runs it directly; the testbed has none.
 """
+import shutil
 import subprocess
 import sys
 import threading
@@ -32,9 +34,20 @@ def prefix(place, interactive):
             '--']
 
 
-def type_into(process):
+def network(place):
+    """Whether the guest can have one."""
+    if place != Direct.name:
+        return False
+    if not shutil.which('passt'):
+        say('no network for the guest: install the package "passt"')
+        return False
+    routes = subprocess.run(['ip', 'route', 'show', 'default'], capture_output=True, check=False)
+    return bool(routes.stdout)
+
+
+def type_into(process, typed):
     """Shows what the process prints, and types a command at each prompt."""
-    seen, held, left = b'', b'', list(TYPED)
+    seen, held, left = b'', b'', list(typed)
     while data := process.stdout.read(4096):
         seen = (seen + data)[-4096:]
         held = (held + data).replace(ASKS_SIZE, b'').replace(b'\r', b'')
@@ -51,15 +64,18 @@ def main():
     """Runs the demonstration; returns the program's exit status."""
     interactive = sys.stdin.isatty() and sys.stdout.isatty()
     try:
-        kernel, initrd = kernels.get('6.1-cloud').bzimage, guests.marker()
+        place = choose()
+        has_network = network(place)
+        kernel = kernels.get('6.1-cloud').bzimage
+        initrd = guests.shell('6.1-cloud') if has_network else guests.marker()
     except PackageError as error:
         say(str(error))
         return 1
     say(f"Debian's kernel: {kernel.name}, unpacked from its package, not installed")
-    place = choose()
     say("this machine's /dev/kvm runs it directly" if place == Direct.name else
         "this machine's /dev/kvm can't run it: using the testbed (./dev testbed), which is slower")
-    command = [program(), 'run', '-m', '256', '-i', initrd, '-p', 'guest.do=shell', kernel]
+    command = [program(), 'run', '-m', '256', '-i', initrd, *(['--net', 'user'] * has_network),
+               '-p', 'guest.do=shell', kernel]
     say(' '.join(map(str, command)))
     command = prefix(place, interactive) + command
     if interactive:
@@ -68,7 +84,7 @@ def main():
                           bufsize=0) as process:
         limit = threading.Timer(LIMIT_S, process.kill)
         limit.start()
-        type_into(process)
+        type_into(process, [*(['ip addr show eth0'] * has_network), *TYPED])
         code = process.wait()
         limit.cancel()
     say(f'the guest ended; exit status {code}')

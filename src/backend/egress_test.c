@@ -186,6 +186,7 @@ static void allow_refuses_the_rest_in_both_families(void **state)
 	expect("allow=[2001:db8::/32]", ip6(TCP, "2001:db8:ffff::1", 22), EGRESS_PASS);
 	expect("allow=[2001:db8::/32]", ip6(TCP, "2001:db9::1", 22), EGRESS_NO_RULE);
 	expect("allow=[2001:db8::/32]", ip4(TCP, "192.0.2.1", 22), EGRESS_NO_RULE);
+	expect("allow=32.1.13.184", ip6(TCP, "2001:db8::1", 22), EGRESS_NO_RULE); /* same bits */
 }
 
 static void deny_alone_passes_the_rest(void **state)
@@ -394,8 +395,10 @@ static void ip4_fragments_are_seen_without_ports(void **state)
 	expect("deny=192.0.2.1:9999/tcp", later, EGRESS_PASS);
 	expect("deny=192.0.2.2:9999", later, EGRESS_PASS);
 	expect("allow=192.0.2.1", tiny, EGRESS_HIDDEN);
-	put16(&later, 20, 5); /* the last one */
+	put16(&later, 20, 0x0100); /* the last one */
 	expect("deny=192.0.2.1:9999", later, EGRESS_DENIED);
+	later.offload = (struct egress_offload){true, 34, 16};
+	expect("allow=192.0.2.1", later, EGRESS_OFFLOAD);
 }
 
 static void ip6_fragments_are_seen_without_ports(void **state)
@@ -555,6 +558,9 @@ static void dhcp_passes_to_the_link_only(void **state)
 	f = dhcp6();
 	ip6_extend(&f, 60, 8);
 	expect("allow=192.0.2.1", f, EGRESS_NO_RULE);
+	f = dhcp6();
+	ip6_extend(&f, 44, 8);
+	expect("allow=192.0.2.1", f, EGRESS_NO_RULE);
 }
 
 static void neighbour_discovery_passes_to_the_link(void **state)
@@ -618,6 +624,9 @@ static void discovery_with_more_in_front_is_refused(void **state)
 	expect("allow=192.0.2.1", f, EGRESS_NO_RULE);
 	f = icmp6("fe80::1", 135, 255);
 	ip6_extend(&f, 0, 8);
+	expect("allow=192.0.2.1", f, EGRESS_NO_RULE);
+	f = icmp6("fe80::1", 135, 255);
+	ip6_extend(&f, 44, 8);
 	expect("allow=192.0.2.1", f, EGRESS_NO_RULE);
 	f = icmp6("fe80::1", 135, 255);
 	f.b[55] = 1; /* code */

@@ -2,6 +2,7 @@
 """What guests in tests are made of: kernels, initrds, disks; made once, kept in the cache folder.
 
 marker.sh    /init that prints what the guest found and powers off, reboots, panics, or is a shell
+lease.sh     what its DHCP client does with an address
 disk.sh      /init that loads the virtio modules and starts the system on a disk
 mini.config  a small kernel with all of virtio built in, for measuring
 """
@@ -48,6 +49,21 @@ def marker():
         archive.write(path)
     key = key_of(HERE / 'marker.sh', Path('/bin/busybox'))
     return entry(f'guest/marker.{key}.initrd', make)
+
+
+def shell(kernel_name):
+    """The same with what a network card needs under this kernel; its shell has an address."""
+    kernel = kernels.get(kernel_name)
+
+    def make(path):
+        archive = Initrd()
+        archive.busybox()
+        archive.file('init', HERE / 'marker.sh', 0o755)
+        archive.file('lease', HERE / 'lease.sh', 0o755)
+        archive.modules(kernel.modules('virtio_pci', 'virtio_net'))
+        archive.write(path)
+    key = key_of(HERE / 'marker.sh', HERE / 'lease.sh', Path('/bin/busybox'), kernel.release)
+    return entry(f'guest/shell-{kernel_name}.{key}.initrd', make)
 
 
 def disk(kernel_name):
