@@ -17,7 +17,7 @@
 
 enum {
 	BLOCK_BATCH_BYTES = 16 << 20, /* of the file, described by blocks made at once */
-	SECTOR = 512,		      /* bytes that a disk writes together or not at all */
+	TABLE_SECTOR = 64, /* entries in 512 bytes, which a disk writes together or not at all */
 };
 
 static uint64_t block_covers(const struct qcow2 *q)
@@ -302,13 +302,13 @@ static int claim_write(struct qcow2 *q, const struct claim *c)
 }
 
 /*
- * Lists the claim's blocks in the table at that place: in order, a sector at a time, each synced
- * before the next.  A block may be counted by one that is listed before it, not behind.
+ * Lists the claim's blocks for ranges [i, end) in the table at that place, the first of them being
+ * at cluster "at": in order, a sector at a time, each synced before the next.  A block may be
+ * counted by one that is listed before it, not behind.
  */
-static int put_entries(struct qcow2 *q, const struct claim *c, uint64_t table)
+static int put_some(struct qcow2 *q, uint64_t table, uint64_t i, uint64_t end, uint64_t at)
 {
-	uint64_t at = c->first + c->n, i = c->range, end = claim_ranges_end(q, c);
-	be64 entries[SECTOR / sizeof(be64)];
+	be64 entries[TABLE_SECTOR];
 	int r = 0;
 
 	while (r == 0 && i < end) {
@@ -320,13 +320,29 @@ static int put_entries(struct qcow2 *q, const struct claim *c, uint64_t table)
 			if (block == 0)
 				block = at++ << q->cluster_bits;
 			entries[n++] = be64_of(block);
-		} while (r == 0 && i < end && i % ARRAY_LEN(entries) != 0);
+		} while (r == 0 && i < end && i % TABLE_SECTOR != 0);
 		if (r == 0)
 			r = qcow2_put(q, table + 8 * from, entries, n * sizeof(entries[0]));
 		if (r == 0 && i < end)
 			r = qcow2_sync_now(q);
 	}
 	return r;
+}
+
+/* Blocks lie behind the claim's own clusters: what counts them is listed first, then the rest. */
+static int put_entries(struct qcow2 *q, const struct claim *c, uint64_t table)
+{
+	uint64_t at = c->first + c->n, missing = 0;
+	uint64_t own = max_u64(c->range, round_down(at / block_covers(q), TABLE_SECTOR));
+	int r = 0;
+
+	for (uint64_t i = c->range; r == 0 && i < own; i++)
+		missing += !has_block(q, i, &r);
+	if (r == 0)
+		r = put_some(q, table, own, claim_ranges_end(q, c), at + missing);
+	if (r == 0 && own > c->range)
+		r = qcow2_sync_now(q);
+	return r < 0 ? r : put_some(q, table, c->range, own, at);
 }
 
 /* The table at its new place, with the old one's entries. */

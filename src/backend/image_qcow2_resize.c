@@ -89,12 +89,23 @@ static int clear_l1(struct qcow2 *q, uint64_t from)
 	return r;
 }
 
+/* What the last cluster has behind the end of the disk, if it is not shared. */
+static int clear_tail(struct qcow2 *q, uint64_t end)
+{
+	uint64_t bytes = round_up(end, q->cluster) - end, host, n;
+	int r = bytes > 0 ? qcow2_map_in_place(q, end, bytes, &host, &n) : 0;
+
+	return r < 0 || bytes == 0 || n == 0 ? r : qcow2_put_zeroes(q, host, n);
+}
+
 static int grow(struct qcow2 *q, uint64_t size)
 {
 	struct qcow2_header *h = &q->layers[0].h;
 	uint64_t entries = l1_entries_for(q, size);
 	int r = clear_l1(q, l1_entries_for(q, q->layers[0].size));
 
+	if (r == 0)
+		r = clear_tail(q, q->layers[0].size);
 	if (r == 0 && entries > h->l1_entries)
 		r = grow_l1(q, entries);
 	if (r == 0)

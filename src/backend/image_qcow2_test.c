@@ -498,6 +498,30 @@ static void disk_grows_while_it_is_used(void **state)
 	}
 }
 
+static void growing_brings_zeroes_only(void **state)
+{
+	const be64 less = be64_of((1 << 20) - 4096), all = be64_of(1 << 20);
+	const off_t at = offsetof(struct qcow2_raw_header, size);
+	static uint8_t back[8192];
+	struct rig rig;
+	struct err e = {0};
+
+	(void)state;
+	make("a.qcow2", 1 << 20, NULL);
+	rig_open(&rig, "a.qcow2");
+	write_pattern(&rig, (1 << 20) - 8192, 8192, 0x5a);
+	rig_close(&rig);
+	auto_fd fd = open(path_of("a.qcow2"), O_RDWR | O_CLOEXEC);
+	assert_int_equal(pwrite(fd, &less, sizeof(less), at), 8);
+
+	rig_open(&rig, "a.qcow2");
+	assert_int_equal(image_resize(&rig.image, be64_get(all), &e), 0);
+	read_back(&rig, (1 << 20) - 8192, back, sizeof(back));
+	assert_int_equal(back[4095], 0x5a);
+	assert_int_equal(back[4096] | back[8191], 0);
+	rig_close(&rig);
+}
+
 static void disk_never_shrinks(void **state)
 {
 	struct rig rig;
@@ -661,6 +685,7 @@ int main(void)
 		cmocka_unit_test(snapshots_keep_what_they_had),
 		cmocka_unit_test(same_cluster_is_written_by_many_at_once),
 		cmocka_unit_test(disk_grows_while_it_is_used),
+		cmocka_unit_test(growing_brings_zeroes_only),
 		cmocka_unit_test(disk_never_shrinks),
 		cmocka_unit_test(freed_clusters_are_used_again),
 		cmocka_unit_test(image_at_rest_has_no_leaks),
