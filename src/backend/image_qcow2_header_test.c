@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* image_qcow2_header_test.c - headers: what is made is read back, what is wrong is refused by name */
+/* image_qcow2_header_test.c - headers: what is made is read back, what is wrong is refused */
 #include "backend/image_qcow2.h"
 
 #include "backend/image_qcow2_format.h"

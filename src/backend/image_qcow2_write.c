@@ -8,7 +8,7 @@
  *
  * In place are clusters that nobody shares.  New clusters take the place of what reads as zero, or
  * of what is overwritten whole; they are zero where nothing is written (Q2).  The latter are synced
- * before they are linked, as a loss of power leaves a sector as it was or as it was to be, not zero.
+ * before they are linked: a loss of power leaves a sector as it was or as it was to be, not zero.
  * The rest is copied, one cluster at a time (Q3).
  */
 #include "backend/image_qcow2_state.h"
