@@ -3,6 +3,7 @@
  * image_qcow2_alloc.c - clusters in reserve, and clusters to be freed
  *
  *	free -> (zeroed, refcount 1) pending -> synced -> ready -> taken
+ *	never used -> (refcount 1, by a write that lasts) ready -> taken
  *	unlinked -> in the ring of frees -> synced -> refcount down, hole punched -> free
  *
  * The reserve is filled when half of it is used, while requests still take from the rest; it grows
@@ -62,11 +63,28 @@ static int make_zero(struct qcow2 *q, uint64_t offset, uint64_t bytes)
 
 /* ---- reserve ---- */
 
-/* Free clusters become zero, counted, and part of the file. */
+static void append(struct qcow2_run *runs, unsigned *n, struct qcow2_run run)
+{
+	if (*n > 0 && runs[*n - 1].first + runs[*n - 1].n == run.first)
+		runs[*n - 1].n += run.n;
+	else
+		runs[(*n)++] = run;
+}
+
+/* Whether all of it lies where nobody has ever written, in a file whose size is on the disk. */
+static bool is_fresh(const struct qcow2 *q, uint64_t offset, uint64_t bytes)
+{
+	return offset >= q->layers[0].file_bytes && offset + bytes <= q->room &&
+	       q->room_stamp <= q->sync.done;
+}
+
+/* Free clusters become zero, counted, and part of the file; ready or pending. */
 static int reserve_run(struct qcow2 *q, struct qcow2_run run)
 {
+	struct qcow2_reserve *v = &q->reserve;
 	uint64_t offset = run.first << q->cluster_bits, bytes = run.n << q->cluster_bits;
 	uint64_t end = q->layers[0].file_bytes;
+	bool fresh = is_fresh(q, offset, bytes) && v->nready < QCOW2_RUNS_MAX;
 	int r = 0;
 
 	if (!qcow2_is_apart(q, offset, bytes))
@@ -75,7 +93,16 @@ static int reserve_run(struct qcow2 *q, struct qcow2_run run)
 		r = make_zero(q, offset, min_u64(bytes, end - offset));
 	if (r == 0)
 		r = qcow2_extend(q, offset + bytes);
-	return r < 0 ? r : qcow2_refcount_add(q, run, 1);
+	if (r == 0)
+		r = fresh ? qcow2_refcount_reserve(q, run) : qcow2_refcount_add(q, run, 1);
+	if (r < 0)
+		return r;
+	if (fresh)
+		append(v->ready, &v->nready, run);
+	else
+		append(v->pending, &v->npending, run);
+	v->clusters += fresh ? run.n : 0;
+	return 0;
 }
 
 static uint64_t reserve_limit(const struct qcow2 *q, uint64_t bytes)
@@ -88,8 +115,11 @@ static int reserve_find(struct qcow2 *q, uint64_t max, unsigned *budget, uint64_
 			struct qcow2_run *ret)
 {
 	struct qcow2_reserve *v = &q->reserve;
+	uint64_t used = q->layers[0].file_bytes >> q->cluster_bits;
 	int r = qcow2_refcount_find(q, *end ? *end : v->scan, max, budget, ret);
 
+	if (ret->first < used) /* used before, or never: not both */
+		ret->n = min_u64(ret->n, used - ret->first);
 	if (r == 0 && *end == 0)
 		v->scan = ret->first + ret->n;
 	else if (r == 0)
@@ -123,7 +153,6 @@ static int reserve_collect(struct qcow2 *q)
 		r = reserve_run(q, run);
 		if (r < 0)
 			break;
-		v->pending[v->npending++] = run;
 		have += run.n;
 	}
 	return have > 0 ? 0 : r;
@@ -322,7 +351,7 @@ static void reserve_return(struct qcow2 *q, struct qcow2_run *runs, unsigned n)
 	}
 }
 
-/* Cuts clusters that are not used from the end of the file. */
+/* Cuts what is not used from the end of the file. */
 static void cut_file(struct qcow2 *q)
 {
 	struct qcow2_layer *l = &q->layers[0];
@@ -331,16 +360,18 @@ static void cut_file(struct qcow2 *q)
 
 	while (end > stop && qcow2_refcount_get(q, end - 1, &count) == 0 && count == 0)
 		end--;
-	if (!q->im->is_block_device && end << q->cluster_bits < l->file_bytes &&
-	    ftruncate(l->fd, (off_t)(end << q->cluster_bits)) == 0)
+	if (q->im->is_block_device || end << q->cluster_bits >= max_u64(l->file_bytes, q->room))
+		return;
+	if (ftruncate(l->fd, (off_t)(end << q->cluster_bits)) == 0)
 		l->file_bytes = end << q->cluster_bits;
+	q->room = 0;
 }
 
 void qcow2_alloc_end(struct qcow2 *q)
 {
 	struct qcow2_reserve *v = &q->reserve;
 
-	if (q->is_corrupt || (q->frees.n == 0 && v->nready + v->npending == 0))
+	if (q->is_corrupt || (q->frees.n == 0 && v->nready + v->npending == 0 && q->room == 0))
 		return;
 	if (qcow2_sync_now(q) < 0)
 		return;

@@ -131,13 +131,13 @@ static int read_slice(int fd, uint8_t *bytes, uint64_t offset)
 	return 0;
 }
 
-static int write_bytes(int fd, const void *bytes, size_t n, uint64_t offset)
+static int write_bytes(int fd, const void *bytes, size_t n, uint64_t offset, int flags)
 {
 	size_t done = 0;
 
 	while (done < n) {
 		struct iovec v = iov_of((char *)(uintptr_t)bytes + done, n - done);
-		ssize_t moved = pwritev2(fd, &v, 1, (off_t)(offset + done), 0);
+		ssize_t moved = pwritev2(fd, &v, 1, (off_t)(offset + done), flags);
 
 		if (moved < 0 && errno == EINTR)
 			continue;
@@ -195,9 +195,9 @@ int qcow2_get64(struct qcow2 *q, unsigned layer, uint64_t offset, uint64_t *ret)
 	return 0;
 }
 
-int qcow2_put(struct qcow2 *q, uint64_t offset, const void *bytes, size_t n)
+static int put(struct qcow2 *q, uint64_t offset, const void *bytes, size_t n, int flags)
 {
-	int r = write_bytes(q->layers[0].fd, bytes, n, offset);
+	int r = write_bytes(q->layers[0].fd, bytes, n, offset, flags);
 
 	for (size_t done = 0; done < n;) {
 		size_t part = min_size(n - done, QCOW2_SLICE - (offset + done) % QCOW2_SLICE);
@@ -211,6 +211,16 @@ int qcow2_put(struct qcow2 *q, uint64_t offset, const void *bytes, size_t n)
 		done += part;
 	}
 	return r;
+}
+
+int qcow2_put(struct qcow2 *q, uint64_t offset, const void *bytes, size_t n)
+{
+	return put(q, offset, bytes, n, 0);
+}
+
+int qcow2_put_durable(struct qcow2 *q, uint64_t offset, const void *bytes, size_t n)
+{
+	return put(q, offset, bytes, n, RWF_DSYNC);
 }
 
 int qcow2_put64(struct qcow2 *q, uint64_t offset, uint64_t value)

@@ -17,6 +17,8 @@
 
 enum {
 	BLOCK_BATCH_BYTES = 16 << 20, /* of the file, described by blocks made at once */
+	ROOM_MIN = 16 << 20,
+	ROOM_MAX = 1 << 30,
 	TABLE_SECTOR = 64, /* entries in 512 bytes, which a disk writes together or not at all */
 };
 
@@ -130,7 +132,8 @@ static int count_changed(struct qcow2 *q, uint64_t cluster, uint64_t now, int de
 }
 
 /* Those of the run that are in one slice, by one write. */
-static int add_in_slice(struct qcow2 *q, struct qcow2_run run, int delta, uint64_t *ret_n)
+static int add_in_slice(struct qcow2 *q, struct qcow2_run run, int delta, bool durable,
+			uint64_t *ret_n)
 {
 	uint32_t order = q->layers[0].h.refcount_order;
 	uint8_t slice[QCOW2_SLICE];
@@ -153,21 +156,34 @@ static int add_in_slice(struct qcow2 *q, struct qcow2_run run, int delta, uint64
 	}
 	from = (c.i << order) / 8;
 	to = (((c.i + *ret_n) << order) + 7) / 8;
-	return r < 0 ? r : qcow2_put(q, c.offset + from, slice + from, (size_t)(to - from));
+	if (r < 0)
+		return r;
+	return durable ? qcow2_put_durable(q, c.offset + from, slice + from, (size_t)(to - from))
+		       : qcow2_put(q, c.offset + from, slice + from, (size_t)(to - from));
 }
 
-int qcow2_refcount_add(struct qcow2 *q, struct qcow2_run run, int delta)
+static int add(struct qcow2 *q, struct qcow2_run run, int delta, bool durable)
 {
 	int r = 0;
 
 	while (r == 0 && run.n > 0) {
 		uint64_t n = 0;
 
-		r = add_in_slice(q, run, delta, &n);
+		r = add_in_slice(q, run, delta, durable, &n);
 		run.first += n;
 		run.n -= n;
 	}
 	return r;
+}
+
+int qcow2_refcount_add(struct qcow2 *q, struct qcow2_run run, int delta)
+{
+	return add(q, run, delta, false);
+}
+
+int qcow2_refcount_reserve(struct qcow2 *q, struct qcow2_run run)
+{
+	return add(q, run, 1, true);
 }
 
 int qcow2_refcount_set(struct qcow2 *q, uint64_t cluster, uint64_t value)
@@ -187,18 +203,41 @@ int qcow2_refcount_set(struct qcow2 *q, uint64_t cluster, uint64_t value)
 	return qcow2_put(q, c.offset + at, bytes, n);
 }
 
+/*
+ * More than is needed now, as a hole: what lies there is certainly zero, and one sync is enough for
+ * all of it.  What is not used is cut off at rest.
+ */
+static int make_room(struct qcow2 *q, uint64_t bytes)
+{
+	uint64_t more = min_u64(max_u64(bytes, ROOM_MIN), ROOM_MAX);
+	int fd = q->layers[0].fd;
+
+	if (bytes > INT64_MAX)
+		return -EFBIG;
+	q->room = bytes + more;
+	if (q->room > INT64_MAX || ftruncate(fd, (off_t)q->room) < 0) {
+		q->room = bytes;
+		if (ftruncate(fd, (off_t)bytes) < 0)
+			return -errno;
+	}
+	q->room_stamp = qcow2_sync_next(q);
+	return 0;
+}
+
 int qcow2_extend(struct qcow2 *q, uint64_t bytes)
 {
 	struct qcow2_layer *l = &q->layers[0];
+	int r = 0;
 
 	if (bytes <= l->file_bytes)
 		return 0;
 	if (q->im->is_block_device)
 		return -ENOSPC;
-	if (bytes > INT64_MAX || ftruncate(l->fd, (off_t)bytes) < 0)
-		return bytes > INT64_MAX ? -EFBIG : -errno;
-	l->file_bytes = bytes;
-	return 0;
+	if (bytes > q->room)
+		r = make_room(q, bytes);
+	if (r == 0)
+		l->file_bytes = bytes;
+	return r;
 }
 
 /* ---- new blocks ---- */

@@ -24,8 +24,8 @@
  * synced, is another matter.  These rules hold at any moment, whatever subset of the writes since
  * the last sync is on the disk:
  *
- *  Q1  A cluster is handed out for use only from the reserve: free clusters that were zeroed, given
- *	refcount 1, and then synced, so none of that can be lost once they are in use.
+ *  Q1  A cluster is handed out for use only from the reserve: free clusters that are zero and have
+ *	refcount 1, both on the disk, so none of that can be lost once they are in use.
  *  Q2  Hence a new L2 table is empty on the disk before L1 points to it, and a new data cluster
  *	reads as zeroes, not as what somebody else had there, where the guest has not written.
  *  Q3  What a new cluster must have because something was there before (copied from a backing
@@ -167,9 +167,11 @@ struct qcow2 {
 	struct qcow2_layer layers[QCOW2_LAYERS_MAX];
 	unsigned nlayers;
 	uint32_t cluster_bits;
-	uint64_t cluster; /* bytes */
-	bool is_ready;    /* open, and checked for writing */
-	bool is_corrupt;  /* no more writes */
+	uint64_t cluster;    /* bytes */
+	uint64_t room;       /* bytes that the file has, a hole from file_bytes on; 0: not known */
+	uint64_t room_stamp; /* the sync that makes it last */
+	bool is_ready;       /* open, and checked for writing */
+	bool is_corrupt;     /* no more writes */
 	bool has_backing;
 	bool is_running, in_submit;
 	struct image_req *runnable, **runnable_last;
@@ -220,6 +222,8 @@ int qcow2_get64(struct qcow2 *q, unsigned layer, uint64_t offset, uint64_t *ret)
 
 /* Writes metadata of layer 0; also to the cache. */
 int qcow2_put(struct qcow2 *q, uint64_t offset, const void *bytes, size_t n) MUST_CHECK;
+int qcow2_put_durable(struct qcow2 *q, uint64_t offset, const void *bytes, size_t n)
+	MUST_CHECK; /* on the disk when it returns */
 int qcow2_put64(struct qcow2 *q, uint64_t offset, uint64_t value) MUST_CHECK;
 int qcow2_put_zeroes(struct qcow2 *q, uint64_t offset, uint64_t n) MUST_CHECK;
 
@@ -287,6 +291,9 @@ int qcow2_refcount_get(struct qcow2 *q, uint64_t cluster, uint64_t *ret) MUST_CH
 
 /* Adds 1 or -1 to each; a count that would leave its range: -EIO, and the image is corrupt. */
 int qcow2_refcount_add(struct qcow2 *q, struct qcow2_run run, int delta) MUST_CHECK;
+
+/* Makes them 1, on the disk when it returns. */
+int qcow2_refcount_reserve(struct qcow2 *q, struct qcow2_run run) MUST_CHECK;
 int qcow2_refcount_set(struct qcow2 *q, uint64_t cluster, uint64_t value) MUST_CHECK;
 uint64_t qcow2_refcount_max(const struct qcow2 *q);
 
