@@ -3,6 +3,7 @@
 
 marker.sh    /init that prints what the guest found and powers off, reboots, panics, or is a shell
 lease.sh     what its DHCP client does with an address
+memory.sh    /init that fills the page cache and lives on
 disk.sh      /init that loads the virtio modules and starts the system on a disk
 mini.config  a small kernel with all of virtio built in, for measuring
 """
@@ -78,6 +79,21 @@ def disk(kernel_name):
         archive.write(path)
     key = key_of(HERE / 'disk.sh', Path('/bin/busybox'), kernel.release, VIRTIO)
     return entry(f'guest/disk-{kernel_name}.{key}.initrd', make)
+
+
+def memory(kernel_name):
+    """The initrd that writes a large file to nowhere, under this kernel."""
+    kernel = kernels.get(kernel_name)
+    modules = ('virtio_pci', 'virtio_mmio', 'virtio_balloon', 'null_blk')
+
+    def make(path):
+        archive = Initrd()
+        archive.busybox()
+        archive.file('init', HERE / 'memory.sh', 0o755)
+        archive.modules(kernel.modules(*modules))
+        archive.write(path)
+    key = key_of(HERE / 'memory.sh', Path('/bin/busybox'), kernel.release, modules)
+    return entry(f'guest/memory-{kernel_name}.{key}.initrd', make)
 
 
 def _run(*command, cwd=None):
