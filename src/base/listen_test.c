@@ -60,6 +60,7 @@ static void test_live_socket_is_refused(void **state)
 	auto_fd fd = listen_at(path, 1, &e);
 
 	(void)state;
+	assert_true(fd >= 0);
 	assert_int_equal(listen_at(path, 1, &e), -EADDRINUSE);
 	assert_non_null(strstr(e.text, "running program"));
 	assert_int_equal(connect_to_path(), 0);

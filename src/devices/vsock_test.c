@@ -141,9 +141,9 @@ static void test_command_may_come_in_pieces(void **state)
 	char text[64] = "";
 
 	(void)state;
-	assert_int_equal(write(fd, "CONN", 4), 4);
+	assert_int_equal(write(fd, "CON", 3), 3);
 	guest_expect_silence(&g);
-	assert_int_equal(write(fd, "ECT 7", 5), 5);
+	assert_int_equal(write(fd, "NECT 7", 6), 6);
 	guest_expect_silence(&g);
 	assert_int_equal(write(fd, "\nearly", 6), 6);
 	assert_true(guest_receive(&g, WAIT_MS, &f.last, NULL));
@@ -473,16 +473,26 @@ static void test_packets_of_nobody_are_reset(void **state)
 		bad[n] = good;
 		bad[n++].op = op;
 	}
-	bad[n] = good, bad[n++].op = UINT16_MAX;
-	bad[n] = good, bad[n++].src_cid = GUEST_CID + 1;
-	bad[n] = good, bad[n++].src_cid = GUEST_CID + (1ull << 32);
-	bad[n] = good, bad[n++].dst_cid = 0;
-	bad[n] = good, bad[n++].dst_cid = GUEST_CID;
-	bad[n] = good, bad[n++].dst_cid = UINT64_MAX;
-	bad[n] = good, bad[n++].type = VIRTIO_VSOCK_TYPE_SEQPACKET;
-	bad[n] = good, bad[n++].type = 0;
-	bad[n] = good, bad[n++].len = 1;
-	bad[n] = good, bad[n++].fwd_cnt = 1;
+	bad[n] = good;
+	bad[n++].op = UINT16_MAX;
+	bad[n] = good;
+	bad[n++].src_cid = GUEST_CID + 1;
+	bad[n] = good;
+	bad[n++].src_cid = GUEST_CID + (1ull << 32);
+	bad[n] = good;
+	bad[n++].dst_cid = 0;
+	bad[n] = good;
+	bad[n++].dst_cid = GUEST_CID;
+	bad[n] = good;
+	bad[n++].dst_cid = UINT64_MAX;
+	bad[n] = good;
+	bad[n++].type = VIRTIO_VSOCK_TYPE_SEQPACKET;
+	bad[n] = good;
+	bad[n++].type = 0;
+	bad[n] = good;
+	bad[n++].len = 1;
+	bad[n] = good;
+	bad[n++].fwd_cnt = 1;
 	for (unsigned i = 0; i < n; i++) {
 		guest_send_raw(&g, &bad[i], NULL, 0);
 		if (bad[i].op == VIRTIO_VSOCK_OP_RST) {
