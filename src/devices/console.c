@@ -64,13 +64,12 @@ struct control {
 
 static_assert(sizeof(struct control) == 8, "as on the wire");
 
-/*
- * Linux, and so everybody else, has rows first, where the text of virtio 1.2 has columns first; see
- * 5.3.6.2.
- */
+/* 5.3.6.2.  Linux before 6.15, and before the updates of 2025, takes the first for the rows. */
 struct size {
-	le16 rows, columns;
+	le16 columns, rows;
 };
+
+static_assert(sizeof(struct size) == 4, "as on the wire");
 
 /* What may be said of a port; of port 0 directly, of others through ports=. */
 struct port_options {
