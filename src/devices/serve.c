@@ -185,10 +185,10 @@ struct arguments {
 
 static const struct call listen_calls[] = {CALL(accept4), CALL_END};
 
-const struct call *device_calls(const struct device_type *type)
+const struct call *device_calls(const struct device_type *type, bool listens)
 {
 	static struct call all[128];
-	const struct call *lists[] = {session_calls, listen_calls, type->calls};
+	const struct call *lists[] = {session_calls, listens ? listen_calls : NULL, type->calls};
 	size_t n = 0;
 
 	for (size_t i = 0; i < ARRAY_LEN(lists); i++)
@@ -210,7 +210,7 @@ static int enter_jail(const struct arguments *a, struct device *d, struct err *e
 	enum { OWN_FDS = 16 };
 	struct jail_config config = {
 		.name = a->name,
-		.calls = device_calls(a->type),
+		.calls = device_calls(a->type, a->socket_path),
 		.policy_path = a->policy_path,
 		.ns = a->spawned ? &jail_ns_spawned : NULL,
 		.report_fd = a->spawned ? SPAWN_FD_REPORT : -1,

@@ -40,9 +40,10 @@ struct device_type;
 
 /*
  * What a process of that type may call beyond seccomp_common: its own list and that of the harness,
- * in one array that ends as usual.  Static; the next call overwrites it.
+ * with what one that waits for front ends at a socket needs, or without; in one array that ends as
+ * usual.  Static; the next call overwrites it.
  */
-const struct call *device_calls(const struct device_type *type);
+const struct call *device_calls(const struct device_type *type, bool listens);
 
 /*
  * The same in a thread of this process, without a jail: opens the device (messages through e) and

@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* serve_test.c - `crosvm device`: its command line, its sockets, its end */
 #include "base/fd.h"
+#include "devices/device.h"
 #include "devices/harness_test.h"
+#include "devices/serve.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -249,10 +251,29 @@ static int remove_folder(void **state)
 	return rmdir(folder);
 }
 
+static bool may(const struct call *calls, const char *name)
+{
+	for (; calls->name; calls++)
+		if (strcmp(calls->name, name) == 0)
+			return true;
+	return false;
+}
+
+static void test_only_who_listens_may_accept(void **state)
+{
+	const struct device_type *rng = device_type_find("rng");
+
+	(void)state;
+	assert_true(may(device_calls(rng, true), "accept4"));
+	assert_false(may(device_calls(rng, false), "accept4"));
+	assert_true(may(device_calls(rng, false), "getrandom"));
+}
+
 int main(void)
 {
 	static const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_wrong_command_lines_say_what_is_wrong),
+		cmocka_unit_test(test_only_who_listens_may_accept),
 		cmocka_unit_test(test_help_names_devices_and_options),
 		cmocka_unit_test(test_what_cannot_be_opened_is_told),
 		cmocka_unit_test(test_front_ends_are_served_one_after_the_other),

@@ -213,7 +213,7 @@ int machine_build(struct machine *m, const struct config *config, int *ret_code,
 
 void machine_fini(struct machine *m)
 {
-	leftovers_remove(); /* as nobody it may not, but then another process does */
+	leftovers_remove(); /* unless confine() has left them to another process */
 	cpus_fini(&m->cpus);
 	control_fini(&m->control);
 	balloon_fini(&m->balloon);

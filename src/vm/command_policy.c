@@ -78,7 +78,7 @@ int command_policy(int argc, char **argv)
 		log_error("policy: %s: no such device; crosvm devices lists them", w.device);
 		return EXIT_CODE_USAGE;
 	}
-	if (policy_print_calls(w.arch, device_calls(type), stdout, &e) < 0) {
+	if (policy_print_calls(w.arch, device_calls(type, true), stdout, &e) < 0) {
 		log_error("policy: %s", e.text);
 		return EXIT_CODE_USAGE;
 	}

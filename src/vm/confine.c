@@ -2,6 +2,7 @@
 /* confine.c - the main process's own jail */
 #include "vm/confine.h"
 
+#include "base/leftover.h"
 #include "jail/jail.h"
 #include "vm/machine.h"
 
@@ -50,13 +51,12 @@ static struct call vcpu_calls[] = {
 	CALL_ARG(ioctl, 1, KVM_GET_REGS),
 	CALL_ARG(ioctl, 1, KVM_GET_SREGS),
 	CALL_ARG(ioctl, 1, KVM_TRANSLATE),
-	/* of a crash: the terminal as it was, no file left behind */
+	/* of a crash: the terminal as it was */
 	CALL_ARG(ioctl, 1, TCGETS),
 	CALL_ARG(ioctl, 1, TCSETS),
 	CALL_ARG(ioctl, 1, TIOCGPGRP),
 	CALL(getpgrp),
 	CALL(getpgid),
-	CALL(unlinkat),
 	CALL(madvise),
 	CALL(munmap),
 	CALL(exit),
@@ -145,6 +145,7 @@ int confine(struct machine *m, struct err *e)
 		return -e->code;
 	if (spawner_finish(&m->devices.spawner, e) < 0) /* no device asked for it */
 		return -e->code;
+	leftovers_forget(); /* the process that starts devices again removes them at the end */
 	return jail_enter(&config, e);
 }
 
