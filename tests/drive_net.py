@@ -23,9 +23,12 @@ import threading
 BEGIN = '''export PATH=/usr/sbin:/usr/bin:/sbin:/bin HOME=/root
 mount -t tmpfs tmpfs /tmp; mount -t tmpfs tmpfs /run; ip link set lo up
 # iperf NAME ARGUMENTS: one second of traffic; says NAME-OK if bytes arrived.
-iperf() { name=$1; shift; iperf3 -c "$@" -t 1 -J >/tmp/iperf 2>&1
+iperf() { name=$1; shift
+    for i in $(seq 20); do
+        iperf3 -c "$@" -t 1 -J >/tmp/iperf 2>&1; grep -q refused /tmp/iperf || break; sleep .5
+    done
     awk '/"sum_received"/ { on = 1 } on && /"bytes"/ { print $2 + 0; exit }' /tmp/iperf >/tmp/bytes
-    [ "$(cat /tmp/bytes)" -gt 20000 ] && echo "$name-OK $(cat /tmp/bytes)" ||
+    [ "0$(cat /tmp/bytes)" -gt 20000 ] && echo "$name-OK $(cat /tmp/bytes)" ||
         { echo "$name-BAD"; tail -n 20 /tmp/iperf; }; }
 '''
 END = '\necho o >/proc/sysrq-trigger\nsleep 60\n'

@@ -91,13 +91,14 @@ def test_pairs_of_queues_in_the_kernel(testbed):
 def test_two_guests_on_a_bridge(testbed):
     """Both have their addresses by DHCP; one has two pairs of queues, the other a tap by number."""
     wait = '''ip link set eth0 up; udhcpc -q -n -t 20 -T 1 -i eth0 >/tmp/dhcp 2>&1 || cat /tmp/dhcp
-ip -4 -br addr show eth0 | sed 's/ */ /g; s/^/ADDRESS /'
+ip -4 -br addr show eth0 | sed 's/  */ /g; s/^/ADDRESS /'
 '''
     out, result = drive(
         testbed,
         {'options': ['--net', 'tap=t1,queues=2,mac=02:00:00:00:01:01'], 'cpus': 2,
          'script': wait + 'iperf3 -s -1 -D >/dev/null; sleep .2; echo SERVES\n'
-                          'while pgrep iperf3 >/dev/null; do sleep .1; done; echo SERVED\n'},
+                          'for i in $(seq 300); do pgrep iperf3 >/dev/null || break; sleep .1; done\n'
+                          'echo SERVED\n'},
         {'options': ['--tap-fd', '9'], 'fds': [9],
          'script': wait + 'until ping -q -c 1 -W 1 10.8.0.11 >/dev/null; do :; done\n'
                           'echo PING-OK; iperf OVER 10.8.0.11\n'},

@@ -230,7 +230,10 @@ static int open_by_name(const struct tap_options *o, struct ifreq *r, int *ret_f
 	return 0;
 }
 
-/* A descriptor of somebody else's making: is it what we can use? */
+/*
+ * A descriptor of somebody else's making: is it what we can use?  Whether IFF_NO_PI was said cannot
+ * be told: TUNGETIFF shows another flag in its place.
+ */
 static int check_fd(const struct tap_options *o, struct ifreq *r, struct err *e)
 {
 	if (ioctl(o->fd, TUNGETIFF, r) < 0)
@@ -240,9 +243,6 @@ static int check_fd(const struct tap_options *o, struct ifreq *r, struct err *e)
 		return err_say(e, EINVAL, "tap-fd %d: %s is a tun, not a tap", o->fd, r->ifr_name);
 	if (!(r->ifr_flags & IFF_VNET_HDR))
 		return err_say(e, EINVAL, "tap-fd %d: %s was opened without IFF_VNET_HDR", o->fd,
-			       r->ifr_name);
-	if (!(r->ifr_flags & IFF_NO_PI))
-		return err_say(e, EINVAL, "tap-fd %d: %s was opened without IFF_NO_PI", o->fd,
 			       r->ifr_name);
 	if (o->pairs > 1)
 		return err_say(e, EINVAL, "tap-fd %d: one descriptor is one pair of queues",

@@ -7,7 +7,7 @@
 #include "backend/passt.h"
 #include "base/fd.h"
 #include "devices/harness_test.h"
-#include "devices/netns_test.h"
+#include "base/netns_test.h"
 #include "virtio/ids.h"
 
 #include <dirent.h>

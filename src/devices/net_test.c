@@ -8,7 +8,7 @@
 #include "base/wire.h"
 #include "devices/harness_test.h"
 #include "devices/net_header.h"
-#include "devices/netns_test.h"
+#include "base/netns_test.h"
 #include "virtio/ids.h"
 
 #include <arpa/inet.h>

@@ -8,7 +8,7 @@
 #include "base/fd.h"
 #include "devices/device.h"
 #include "devices/harness_test.h"
-#include "devices/netns_test.h"
+#include "base/netns_test.h"
 
 #include <setjmp.h>
 #include <stdarg.h>

@@ -18,7 +18,7 @@
 #include "backend/tap.h"
 #include "base/fd.h"
 #include "base/loop.h"
-#include "devices/netns_test.h"
+#include "base/netns_test.h"
 #include "virtio/driver_test.h"
 #include "virtio/ids.h"
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* netns_test.c - a network of the test's own, where it may make interfaces */
-#include "devices/netns_test.h"
+#include "base/netns_test.h"
 
 #include "base/attr.h"
 #include "base/fd.h"
