@@ -26,14 +26,19 @@ NOT_MADE = {
     'balloon': {'writev': ABORT},
     'block': {'writev': ABORT},
     'console': {},  # makes writev itself
+    'net': {},
     'rng': {'writev': ABORT},
     'vsock': {'writev': ABORT},
 }
 # The architecture and the C library decide which one is made.
 PAIRS = [{'epoll_pwait', 'epoll_wait'}, {'fstat', 'newfstatat'}, {'poll', 'ppoll'}]
 TESTS = {'balloon': ['balloon'], 'block': ['block', 'block_limit'], 'console': ['console', 'smoke'],
-         'rng': ['smoke'], 'vsock': ['vsock']}
+         'net': ['net', 'net_gate'], 'rng': ['smoke'], 'vsock': ['vsock']}
 PATIENCE_S = 60
+# Taps are made in a network of the device's own, which an ordinary user may do.
+NETWORK = ('unshare', '-n') if os.geteuid() == 0 else ('unshare', '-rn')
+if not os.access('/dev/net/tun', os.R_OK | os.W_OK):
+    del TESTS['net']
 
 pytestmark = pytest.mark.skipif(not shutil.which('strace'), reason='strace is not installed')
 
@@ -90,7 +95,8 @@ def strace(output, *argv):
 def front_end_comes_and_goes(folder, device, *options):
     """A device that listens; its console waits for someone at a pseudoterminal, who comes."""
     sock, output = folder / f'{device}.sock', folder / f'{device}.listens'
-    argv = strace(output, str(places.program()), 'device', device, '--socket', str(sock), *options)
+    argv = strace(output, *(NETWORK if device == 'net' else ()), str(places.program()), 'device',
+                  device, '--socket', str(sock), *options)
     with subprocess.Popen(argv, cwd=folder, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
                           stderr=subprocess.STDOUT) as process:
         until = time.monotonic() + PATIENCE_S
@@ -131,6 +137,8 @@ def fixture_made(tmp_path_factory):
         'rng': front_end_comes_and_goes(folder, 'rng'),
         'vsock': front_end_comes_and_goes(folder, 'vsock', f'cid=3,socket={folder}/v'),
     }
+    if 'net' in TESTS:
+        calls['net'] = front_end_comes_and_goes(folder, 'net', 'tap=calls0')
     for test in sorted({test for tests in TESTS.values() for test in tests}):
         program = places.program().parent / f'test-devices-{test}'
         if not program.exists():
