@@ -1,13 +1,14 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """drive_net.py CROSVM JSON - Debian guests on networks of this machine.
 
-JSON: kernel, initrd, root: squashfs; setup: shell commands first, as root; tap_fds: {number: tap};
-guests: a list of {options, script, cpus, fds}; tries: options of machines that are started while the guests run, whose
-output is kept and which must end by themselves; on: {text: what to do when a guest says it}, where
-"kill NAME" kills that device process now and then until the guest says KILL-TO, "link up|down"
-moves its cable, "try" starts the machines of tries, anything else is a shell command.  Prints what
-guests say, each line behind its number, then a line "DRIVE" with JSON: codes, killed, tries, and
-the status of each guest as it was when it said STATUS-NOW.  Runs where the guests do.
+JSON: kernel, initrd; root: squashfs; setup: shell commands first, as root; tap_fds: {number: tap};
+guests: a list of {options, script, cpus, fds}; tries: options of machines that are started while
+the guests run, whose output is kept and which must end by themselves; on: {text: what to do when a
+guest says it}, where "kill NAME" kills that device process now and then until the guest says
+KILL-TO, "link up|down" moves its cable, "try" starts the machines of tries, anything else is a
+shell command.  Prints what guests say, each line behind its number, then a line "DRIVE" with JSON:
+codes, killed, tried, left (interfaces), and the status of each guest as it was when it said
+STATUS-NOW.  Runs where the guests do.
 """
 import fcntl
 import json

@@ -97,7 +97,8 @@ ip -4 -br addr show eth0 | sed 's/  */ /g; s/^/ADDRESS /'
         testbed,
         {'options': ['--net', 'tap=t1,queues=2,mac=02:00:00:00:01:01'], 'cpus': 2,
          'script': wait + 'iperf3 -s -1 -D >/dev/null; sleep .2; echo SERVES\n'
-                          'for i in $(seq 300); do pgrep iperf3 >/dev/null || break; sleep .1; done\n'
+                          'for i in $(seq 300); do pgrep iperf3 >/dev/null || break\n'
+                          'sleep .1; done\n'
                           'echo SERVED\n'},
         {'options': ['--tap-fd', '9'], 'fds': [9],
          'script': wait + 'until ping -q -c 1 -W 1 10.8.0.11 >/dev/null; do :; done\n'

@@ -19,11 +19,15 @@
 
 #include <stdint.h>
 
-#define VHOST_KERNEL_CALLS                                                                        \
-	CALL_ARG(ioctl, 1, VHOST_SET_FEATURES), CALL_ARG(ioctl, 1, VHOST_SET_MEM_TABLE),          \
-		CALL_ARG(ioctl, 1, VHOST_SET_VRING_NUM), CALL_ARG(ioctl, 1, VHOST_SET_VRING_ADDR), \
-		CALL_ARG(ioctl, 1, VHOST_SET_VRING_BASE), CALL_ARG(ioctl, 1, VHOST_SET_VRING_KICK), \
-		CALL_ARG(ioctl, 1, VHOST_SET_VRING_CALL), CALL_ARG(ioctl, 1, VHOST_SET_VRING_ERR), \
+#define VHOST_KERNEL_CALLS                               \
+	CALL_ARG(ioctl, 1, VHOST_SET_FEATURES),          \
+		CALL_ARG(ioctl, 1, VHOST_SET_MEM_TABLE), \
+		CALL_ARG(ioctl, 1, VHOST_SET_VRING_NUM), \
+		CALL_ARG(ioctl, 1, VHOST_SET_VRING_ADDR), \
+		CALL_ARG(ioctl, 1, VHOST_SET_VRING_BASE), \
+		CALL_ARG(ioctl, 1, VHOST_SET_VRING_KICK), \
+		CALL_ARG(ioctl, 1, VHOST_SET_VRING_CALL), \
+		CALL_ARG(ioctl, 1, VHOST_SET_VRING_ERR), \
 		CALL_ARG(ioctl, 1, VHOST_GET_VRING_BASE)
 
 enum { VHOST_KERNEL_REGIONS_MAX = 16 };

@@ -28,7 +28,7 @@ enum { NO_FD = UINT32_MAX, FD_MAX = 1 << 20, MTU_MIN = 68, MTU_MAX = 65535 };
 static const struct opt net_opts[] = {
 	OPT_TEXT(struct net, tap, "NAME", "Tap interface; made if there is none of that name"),
 	OPT_NUMBER(struct net, tap_fd, 0, FD_MAX, "Descriptor of a tap that was opened already"),
-	OPT_TEXT(struct net, host_ip, "ADDRESS", "IPv4 address of the host's end, a tap made for it"),
+	OPT_TEXT(struct net, host_ip, "ADDRESS", "IPv4 address of the host's end"),
 	OPT_TEXT(struct net, netmask, "ADDRESS", "Netmask of the host's end"),
 	OPT_MAC(struct net, mac, "Ethernet address of the guest; without, it makes one up"),
 	OPT_NUMBER(struct net, queues, 1, NET_PAIRS_MAX, "Pairs of queues"),
@@ -471,7 +471,7 @@ struct link_arguments {
 static const char *const link_words[] = {"down", "up", NULL};
 
 static const struct opt link_opts[] = {
-	OPT_CHOICE_FIRST(struct link_arguments, state, link_words, "Whether the cable is plugged in"),
+	OPT_CHOICE_FIRST(struct link_arguments, state, link_words, "Whether the cable is in"),
 	OPT_END,
 };
 

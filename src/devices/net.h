@@ -47,7 +47,7 @@ static_assert(sizeof(struct net_header) == NET_HEADER_BYTES, "as back ends have 
 struct net_frame {
 	struct net_header header; /* checked */
 	uint32_t length;	  /* bytes of the frame, without the header */
-	uint32_t head_bytes;	  /* the first so many, sent from here: min(length, n->head_bytes) */
+	uint32_t head_bytes;	  /* the first so many, sent from here: n->head_bytes at most */
 	uint8_t head[NET_HEAD_MAX];
 };
 

@@ -2,7 +2,8 @@
 /*
  * net_rx.c - frames from the back end into the guest's buffers
  *
- *	held chains -> receive: header and peek to us, the rest to the chains -> filter -> vq_push_all
+ *	held chains -> receive: header and peek to us, the rest to the chains
+ *		    -> filter -> vq_push_all
  *
  * The kernel writes a frame straight into the buffers that lie next in the queue; only the header
  * and the first bytes, which the filter looks at, are copied.  How long a frame is shows when it is

@@ -383,7 +383,8 @@ static unsigned ping(struct target *t, uint32_t bytes)
 		add_out(t, bytes, 0);
 		driver_kick(&t->d.queues[1]);
 		got = recv(packets, frame, sizeof(frame), 0);
-		if (got != PACKET_HEADER + (ssize_t)bytes || send(packets, frame, (size_t)got, 0) < 0)
+		if (got != PACKET_HEADER + (ssize_t)bytes ||
+		    send(packets, frame, (size_t)got, 0) < 0)
 			die("ping");
 		check(driver_wait(&t->d.queues[0], WAIT_MS, &used), "ping");
 		check(driver_wait(&t->d.queues[1], WAIT_MS, &used), "ping");

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """a jailed network card, beside a loop that copies frames, vhost-net, and QEMU's card
 
-First tools/bench/net.c on this machine, then iperf3 between a Debian guest and the testbed's kernel,
-under this program and under QEMU.  MILLISECONDS and ROUNDS of the first, SECONDS of the second may
-be set in the environment; GUESTS=no leaves the second out.
+First tools/bench/net.c on this machine, then iperf3 between a Debian guest and the testbed's
+kernel, under this program and under QEMU.  MILLISECONDS and ROUNDS of the first, SECONDS of the
+second may be set in the environment; GUESTS=no leaves the second out.
 """
 import os
 import subprocess
@@ -20,7 +20,8 @@ from testbed import kernels  # noqa: E402  pylint: disable=wrong-import-position
 SECONDS = os.environ.get('SECONDS', '3')
 GUEST = f'''export PATH=/usr/sbin:/usr/bin:/sbin:/bin
 mount -t tmpfs tmpfs /tmp; ip link set eth0 up; ip addr add 10.9.0.2/24 dev eth0
-ping -q -c 100 -i 0.01 -w 10 10.9.0.1 | sed -n 's,^rtt[^=]*= [^/]*/\\([^/]*\\)/.*,RESULT ping \\1 ms,p'
+ping -q -c 100 -i 0.01 -w 10 10.9.0.1 | \\
+    sed -n 's,^rtt[^=]*= [^/]*/\\([^/]*\\)/.*,RESULT ping \\1 ms,p'
 for way in out in; do
     iperf3 -c 10.9.0.1 -t {SECONDS} -f m $([ $way = in ] && echo -R) | \\
         sed -n "s,.* \\([0-9.]*\\) Mbits/sec .*receiver,RESULT $way \\1 Mbit/s,p"
@@ -33,8 +34,8 @@ ip tuntap add q0 mode tap vnet_hdr; ip link set q0 up; iperf3 -s -D
 each() { name=$1; shift; "$@" </dev/null 2>&1 | tr -d '\\r' | sed -n "s/.*RESULT/$name:/p"; }
 ours() { each "$1" "$2" run -m 320 -i "$4" -r "$5" -d script -p 'quiet guest.run=/dev/vdb' \\
     --net "tap=q0,host_ip=10.9.0.1,netmask=255.255.255.0,mac=02:00:00:00:00:01$6" "$3"; }
-theirs() { each "$1" qemu-system-x86_64 -accel kvm -cpu host -m 320 -nographic -no-reboot -nodefaults \\
-    -serial stdio -kernel "$2" -initrd "$3" \\
+theirs() { each "$1" qemu-system-x86_64 -accel kvm -cpu host -m 320 -nographic -no-reboot \\
+    -nodefaults -serial stdio -kernel "$2" -initrd "$3" \\
     -append "console=ttyS0 quiet root=/dev/vda guest.run=/dev/vdb" \\
     -drive "file=$4,format=raw,if=virtio,readonly=on" \\
     -drive file=script,format=raw,if=virtio,readonly=on \\
