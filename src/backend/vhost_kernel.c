@@ -34,16 +34,18 @@ int vhost_kernel_own(int fd, struct err *e)
 int vhost_kernel_begin(int fd, uint64_t features, const struct vhost_kernel_region *regions,
 		       unsigned n, struct err *e)
 {
-	struct {
+	union {
 		struct vhost_memory head;
-		struct vhost_memory_region regions[VHOST_KERNEL_REGIONS_MAX];
-	} table = {.head.nregions = n};
+		uint8_t bytes[sizeof(struct vhost_memory) +
+			      VHOST_KERNEL_REGIONS_MAX * sizeof(struct vhost_memory_region)];
+	} table = {0};
 
 	if (n > VHOST_KERNEL_REGIONS_MAX)
 		return err_say(e, E2BIG, "vhost: more than %d regions of memory",
 			       VHOST_KERNEL_REGIONS_MAX);
+	table.head.nregions = n;
 	for (unsigned i = 0; i < n; i++)
-		table.regions[i] =
+		table.head.regions[i] =
 			(struct vhost_memory_region){.guest_phys_addr = regions[i].guest,
 						     .memory_size = regions[i].size,
 						     .userspace_addr = regions[i].host};

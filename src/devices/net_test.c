@@ -115,9 +115,10 @@ static void test_frame_fills_buffers_of_a_few_bytes(void **state)
 	frame_make(&f, guest_mac, 1000, 9);
 	host_send(&f, 1000);
 	assert_int_equal(driver_wait(queue(RX), WAIT_MS, &used), 0);
-	do
+	do {
 		memcpy(whole + 20 * n, buffer(n), 20);
-	while (n++, driver_poll(queue(RX), &used));
+		n++;
+	} while (driver_poll(queue(RX), &used));
 	assert_int_equal(n, (1000 + HEADER + 19) / 20);
 	assert_memory_equal(whole + HEADER, &f, 1000);
 }
