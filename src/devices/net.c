@@ -170,6 +170,7 @@ static void net_stop(struct device *d)
 	for (unsigned i = 0; i < n->backend->pairs; i++) {
 		net_rx_stop(&n->pairs[i]);
 		net_tx_stop(&n->pairs[i]);
+		n->pairs[i].is_dead = false; /* a later start tries again */
 	}
 	d->started = false;
 	for (unsigned i = 0; i < n->backend->pairs; i++)
