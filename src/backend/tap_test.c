@@ -4,6 +4,7 @@
 #include "backend/tap.h"
 #include "base/fd.h"
 #include "base/netns_test.h"
+#include "base/skip.h"
 
 #include <arpa/inet.h>
 #include <errno.h>
@@ -26,8 +27,7 @@ static struct err e;
 
 static int open_it(struct tap_options o)
 {
-	if (!has_network)
-		skip();
+	SKIP_UNLESS(has_network, "namespaces of its own and /dev/net/tun");
 	if (o.pairs == 0)
 		o.pairs = 1;
 	for (unsigned i = 0; i < NET_PAIRS_MAX; i++)
@@ -142,8 +142,7 @@ static void test_descriptor_of_a_tap_is_taken_as_it_is(void **state)
 	auto_fd good = -1, tun = -1, bare = -1;
 
 	(void)state;
-	if (!has_network)
-		skip();
+	SKIP_UNLESS(has_network, "namespaces of its own and /dev/net/tun");
 	good = make_tap("good", IFF_TAP | IFF_NO_PI | IFF_VNET_HDR);
 	tun = make_tap("tun", IFF_TUN | IFF_NO_PI | IFF_VNET_HDR);
 	bare = make_tap("bare", IFF_TAP | IFF_NO_PI);

@@ -3,11 +3,11 @@
 #pragma once
 
 #include "base/fd.h"
+#include "base/netns_test.h"
 #include "base/skip.h"
 #include "base/wire.h"
 #include "devices/harness_test.h"
 #include "devices/net_header.h"
-#include "base/netns_test.h"
 #include "virtio/ids.h"
 
 #include <arpa/inet.h>
