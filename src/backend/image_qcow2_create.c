@@ -151,8 +151,10 @@ static int put_blocks(int fd, const struct layout *l, struct err *e)
 	size_t cluster = (size_t)1 << l->cluster_bits;
 	uint64_t first = 1 + l->table_clusters, left = l->clusters;
 	uint8_t *block = malloc(cluster);
-	int r = block ? 0 : err_set(e, ENOMEM, "cannot make a refcount block");
+	int r = 0;
 
+	if (!block)
+		return err_set(e, ENOMEM, "cannot make a refcount block");
 	for (uint64_t i = 0; r == 0 && i < l->blocks; i++) {
 		uint64_t n = min_u64(left, block_covers(l));
 		be64 entry = be64_of((first + i) << l->cluster_bits);

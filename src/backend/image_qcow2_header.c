@@ -216,7 +216,7 @@ static int check_area(const struct start *s, const struct qcow2_header *h, const
 {
 	if (a->bytes == 0)
 		return 0;
-	if (a->offset % (UINT64_C(1) << h->cluster_bits) != 0)
+	if (a->offset & ((UINT64_C(1) << h->cluster_bits) - 1))
 		return err_say(e, EINVAL, "header: %s is not at the start of a cluster", a->name);
 	if (!is_inside(a->offset, a->bytes, s->file))
 		return err_say(e, EINVAL, "header: %s lies beyond the end of the file", a->name);
@@ -317,8 +317,11 @@ static int examine(struct start *s, struct qcow2_header *h, struct err *e)
 int qcow2_header_read(int fd, struct qcow2_header *ret, struct err *e)
 {
 	struct start *s = calloc(1, sizeof(*s));
-	int r = s ? start_read(fd, s, e) : err_set(e, ENOMEM, "cannot read");
+	int r;
 
+	if (!s)
+		return err_set(e, ENOMEM, "cannot read");
+	r = start_read(fd, s, e);
 	if (r == 0)
 		r = examine(s, ret, e);
 	free(s);
