@@ -11,7 +11,7 @@
 
 #include <cmocka.h>
 
-enum { TCP = 6, UDP = 17, ICMP = 1, ICMP6 = 58, SCTP = 132, FRAME_MAX = 2048 };
+enum { TCP = 6, UDP = 17, ICMP = 1, ICMP6 = 58, SCTP = 132, FRAME_MAX = 320 };
 
 struct frame {
 	uint8_t b[FRAME_MAX];
@@ -127,11 +127,12 @@ static struct frame arp(unsigned operation)
 /* ---- rules ---- */
 
 /* "allow=...;deny=...", in any number and order. */
-static struct egress rules(const char *text)
+static const struct egress *rules(const char *text)
 {
-	struct egress g = {.nrules = 0};
+	static struct egress g;
 	char buf[1024], *save = NULL;
 
+	g = (struct egress){.nrules = 0};
 	snprintf(buf, sizeof(buf), "%s", text);
 	for (char *word = strtok_r(buf, " ", &save); word; word = strtok_r(NULL, " ", &save)) {
 		char *value = strchr(word, '=');
@@ -142,7 +143,7 @@ static struct egress rules(const char *text)
 		if (egress_add(&g, word, value, &e) < 0)
 			fail_msg("%s: %s", text, e.text);
 	}
-	return g;
+	return &g;
 }
 
 static enum egress_verdict verdict(const struct egress *g, const struct frame *f)
@@ -162,9 +163,7 @@ static enum egress_verdict verdict(const struct egress *g, const struct frame *f
 /* Compares by name: that is what a failure shows. */
 static void expect(const char *text, struct frame f, enum egress_verdict wanted)
 {
-	struct egress g = rules(text);
-
-	assert_string_equal(egress_reasons[verdict(&g, &f)], egress_reasons[wanted]);
+	assert_string_equal(egress_reasons[verdict(rules(text), &f)], egress_reasons[wanted]);
 }
 
 static void without_rules_everything_passes(void **state)
@@ -468,15 +467,15 @@ static void extensions_beyond_the_head_are_refused(void **state)
 
 static void large_segments_are_judged_by_their_headers(void **state)
 {
-	struct egress g = rules("allow=192.0.2.1:22");
+	const struct egress *g = rules("allow=192.0.2.1:22");
 	struct frame f = ip4(TCP, "192.0.2.1", 22);
 	struct egress_packet p;
 
 	(void)state;
 	put16(&f, 16, 65535);
-	assert_int_equal(egress_check(&g, f.b, EGRESS_HEAD_MAX, 14 + 65535, &f.offload, &p),
+	assert_int_equal(egress_check(g, f.b, EGRESS_HEAD_MAX, 14 + 65535, &f.offload, &p),
 			 EGRESS_PASS);
-	assert_int_equal(egress_check(&g, f.b, EGRESS_HEAD_MAX, 14 + 65534, &f.offload, &p),
+	assert_int_equal(egress_check(g, f.b, EGRESS_HEAD_MAX, 14 + 65534, &f.offload, &p),
 			 EGRESS_MALFORMED);
 }
 
@@ -643,32 +642,34 @@ static void discovery_with_more_in_front_is_refused(void **state)
 
 static void refused(const char *list, const char *message)
 {
-	struct egress g = {.nrules = 0};
+	static struct egress g;
 	struct err e = {0};
 
+	g = (struct egress){.nrules = 0};
 	assert_true(egress_add(&g, "allow", list, &e) < 0);
 	assert_string_equal(e.text, message);
 }
 
 static void lists_have_either_separator(void **state)
 {
-	struct egress g = rules("allow=10.0.0.0/8;192.0.2.1:22+[2001:db8::1/128]:80-81/tcp deny=");
+	const struct egress *g =
+		rules("allow=10.0.0.0/8;192.0.2.1:22+[2001:db8::1/128]:80-81/tcp deny=");
 
 	(void)state;
-	assert_int_equal(g.nrules, 3);
-	assert_int_equal(g.rules[0].prefix, 128);
-	assert_int_equal(g.rules[0].port_last, 81);
-	assert_int_equal(g.rules[2].prefix, 8);
-	assert_false(g.rules[2].has_ports);
+	assert_int_equal(g->nrules, 3);
+	assert_int_equal(g->rules[0].prefix, 128);
+	assert_int_equal(g->rules[0].port_last, 81);
+	assert_int_equal(g->rules[2].prefix, 8);
+	assert_false(g->rules[2].has_ports);
 }
 
 static void rule_ends_where_its_text_does(void **state)
 {
-	struct egress g = rules("allow=[2001:db8::]:80/udp;192.0.2.111/tcp");
+	const struct egress *g = rules("allow=[2001:db8::]:80/udp;192.0.2.111/tcp");
 
 	(void)state; /* with "udp" of the first behind the end of the second */
-	assert_int_equal(g.rules[1].prefix, 32);
-	assert_int_equal(g.rules[1].protocol, EGRESS_TCP);
+	assert_int_equal(g->rules[1].prefix, 32);
+	assert_int_equal(g->rules[1].protocol, EGRESS_TCP);
 }
 
 static void wrong_rules_are_named_with_the_remedy(void **state)
@@ -710,10 +711,8 @@ static void more_rules_than_there_is_room_for(void **state)
 
 static void packets_are_described(void **state)
 {
-	struct egress g = rules("deny=0.0.0.0/0");
-	struct frame frames[] = {ip4(TCP, "192.0.2.1", 22), ip6(UDP, "2001:db8::1", 53),
-				 ip4(ICMP, "192.0.2.1", 0), ip4(SCTP, "192.0.2.1", 0),
-				 ethernet(0x88cc, 60)};
+	const struct egress *g = rules("deny=0.0.0.0/0");
+	static struct frame frames[5];
 	static const char *const texts[] = {
 		"tcp 10.0.2.15:40000 > 192.0.2.1:22",
 		"udp [2001:db8::15]:40000 > [2001:db8::1]:53",
@@ -723,11 +722,16 @@ static void packets_are_described(void **state)
 	};
 
 	(void)state;
+	frames[0] = ip4(TCP, "192.0.2.1", 22);
+	frames[1] = ip6(UDP, "2001:db8::1", 53);
+	frames[2] = ip4(ICMP, "192.0.2.1", 0);
+	frames[3] = ip4(SCTP, "192.0.2.1", 0);
+	frames[4] = ethernet(0x88cc, 60);
 	for (size_t i = 0; i < ARRAY_LEN(frames); i++) {
 		struct egress_packet p;
 		char text[128];
 
-		(void)!egress_check(&g, frames[i].b, frames[i].n, frames[i].n, &frames[i].offload,
+		(void)!egress_check(g, frames[i].b, frames[i].n, frames[i].n, &frames[i].offload,
 				    &p);
 		egress_describe(&p, text, sizeof(text));
 		assert_string_equal(text, texts[i]);

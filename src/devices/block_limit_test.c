@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* block_limit_test.c - a disk with limits: as fast as they say, and nothing gets lost */
 #include "base/fd.h"
+#include "base/loop.h"
 #include "devices/harness_test.h"
 #include "virtio/ids.h"
 
@@ -109,7 +110,7 @@ static void test_requests_a_second_without_spinning(void **state)
 	start("iops=100", HARNESS_PROCESS);
 	before = ticks();
 	assert_true(reads_take(20, SECTOR) >= 370);
-	assert_true(ticks() - before < sysconf(_SC_CLK_TCK) / 10);
+	assert_true(ticks() - before < (unsigned long)sysconf(_SC_CLK_TCK) / 10);
 }
 
 static void test_flush_costs_nothing(void **state)
