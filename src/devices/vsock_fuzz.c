@@ -7,6 +7,7 @@
  * that is woken for ever with nothing to do is as wrong as one that crashes.
  */
 #include "base/fd.h"
+#include "base/leftover.h"
 #include "devices/harness_fuzz.h"
 #include "devices/vsock.h"
 
@@ -316,6 +317,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
 	static char options[128];
 
 	if (path[0] == '\0') {
+		if (atexit(leftovers_remove) != 0)
+			abort();
 		snprintf(path, sizeof(path), "/tmp/crosvm-vsock-fuzz-%d", (int)getpid());
 		snprintf(options, sizeof(options), "cid=%d,socket=%s,buffer=4K,connections=%d",
 			 CID, path, CONNECTIONS);

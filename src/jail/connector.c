@@ -212,6 +212,10 @@ int connector_answer(struct connector *c, int *ret_fd, int *ret_error)
 	int fd = -1;
 	ssize_t n = fd_recv(c->sock, &answer, sizeof(answer), &fd, 1, &nfds);
 
+	if (n == -EMFILE) { /* connected, and no number left for it here */
+		n = sizeof(answer);
+		answer = EMFILE;
+	}
 	if (n == sizeof(answer) && answer >= 0 && (answer == 0) == (nfds == 1)) {
 		*ret_error = answer;
 		*ret_fd = fd;

@@ -9,6 +9,7 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <stdlib.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
@@ -106,6 +107,40 @@ static const char *tells_errors(void *arg)
 	return NULL;
 }
 
+/* As many files as the limit allows are open: the answer is an error, not the end. */
+static const char *survives_a_full_table(void *arg)
+{
+	struct rlimit old, full;
+	struct connector c;
+	static struct err e;
+	int l = listen_at("v.sock_7"), fd, r;
+
+	(void)arg;
+	if (connector_start(&c, prefix, &e) < 0)
+		return e.text;
+	fd = dup(l);
+	close(fd);
+	getrlimit(RLIMIT_NOFILE, &old);
+	full = (struct rlimit){.rlim_cur = (rlim_t)fd, .rlim_max = old.rlim_max};
+	setrlimit(RLIMIT_NOFILE, &full);
+	r = ask(&c, 7, &fd);
+	setrlimit(RLIMIT_NOFILE, &old);
+	if (r != EMFILE || fd != -1)
+		return SAY("with a full table: %d", r);
+	close(accept(l, NULL, NULL));
+	r = ask(&c, 7, &fd);
+	if (r != 0)
+		return SAY("afterwards: %d", r);
+	connector_stop(&c);
+	return NULL;
+}
+
+static void test_full_table_of_files_is_an_error(void **state)
+{
+	(void)state;
+	run_forked(survives_a_full_table, NULL, false);
+}
+
 static void test_connects_by_number(void **state)
 {
 	(void)state;
@@ -180,6 +215,7 @@ int main(void)
 	static const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_connects_by_number),
 		cmocka_unit_test(test_tells_why_not),
+		cmocka_unit_test(test_full_table_of_files_is_an_error),
 		cmocka_unit_test(test_long_prefix_is_refused),
 		cmocka_unit_test(test_nonsense_ends_it),
 	};
