@@ -22,7 +22,7 @@
 
 #include <cmocka.h>
 
-enum { MIB = 1 << 20, BYTES = 5 * MIB, REQUESTS = 60, SAMPLE = 23 };
+enum { MIB = 1 << 20, BYTES = 5 * MIB, REQUESTS = 60, SAMPLE = 47 };
 
 enum filling { COPIED, COMPRESSED, WRITTEN, BACKED_BY_RAW, BACKED_BY_QCOW2 };
 

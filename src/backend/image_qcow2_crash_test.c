@@ -3,8 +3,8 @@
  * image_qcow2_crash_test.c - what a power cut leaves: at worst leaked clusters
  *
  * An engine and wrappers of system calls (--wrap) log every write and sync of the library.  States
- * that a disk could be in after a cut are made of that log: all that a completed sync covers, and of
- * the rest any part, in any order that concurrent requests allow, sectors of a write one by one.
+ * that a disk could be in after a cut are made of that log: all that a completed sync covers, and
+ * of the rest any part, in any order that concurrent requests allow, sectors of a write one by one.
  * Each state has to be free of faults (leaks are allowed), and each sector of the disk has to hold
  * what it held at the last flush, or one of the things that were written to it since.
  *

@@ -380,7 +380,8 @@ static void backing_files_are_the_users_choice(void **state)
 	rig_expect_like(&rig, "base");
 	rig_close(&rig);
 	refuse_backing("qemu-img create -q -f qcow2 -u -b none -F raw image 1M", "on", "none");
-	refuse_backing("qemu-img create -q -f qcow2 -u -b image -F qcow2 i 1M && mv i image", "on", "");
+	refuse_backing("qemu-img create -q -f qcow2 -u -b image -F qcow2 i 1M && mv i image",
+		       "on", "");
 	refuse_backing("qemu-img create -q -f qcow2 -u -b other -F qcow2 image 1M && "
 		       "qemu-img create -q -f qcow2 -u -b image -F qcow2 other 1M",
 		       "on", "");

@@ -65,7 +65,7 @@ static uint64_t seed(void)
 /* Requests for each kind of image. */
 static uint64_t requests(void)
 {
-	return from_environment("QCOW2_TEST_REQUESTS", 600 * ARRAY_LEN(kinds)) / ARRAY_LEN(kinds);
+	return from_environment("QCOW2_TEST_REQUESTS", 400 * ARRAY_LEN(kinds)) / ARRAY_LEN(kinds);
 }
 
 static void make(const struct kind *k, struct model *m)
@@ -94,7 +94,8 @@ static void expect_like_model(const struct model *m)
 
 static void session(struct model *m, const struct kind *k, uint64_t n)
 {
-	const struct rig_options o = {.writable = true, .backing = "on", .cache_bytes = k->cache_bytes};
+	const struct rig_options o = {
+		.writable = true, .backing = "on", .cache_bytes = k->cache_bytes};
 	struct rig rig;
 
 	rig_open(&rig, "image", &o);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* qcow2_walk_test.c - a second reading of qcow2 images, for tests (docs/interop/qcow2.txt of QEMU) */
+/* qcow2_walk_test.c - a second reading of qcow2 images, for tests */
 #include "backend/qcow2_walk_test.h"
 
 #include <stdarg.h>

@@ -7,7 +7,8 @@
  * another process takes over, the file must be free of faults, and hold what completed requests
  * wrote; where a request was under way, the old or the new.
  *
- * BLOCK_TEST_KILLS says how often (default 50), QCOW2_TEST_REQUESTS how many requests without kills.
+ * BLOCK_TEST_KILLS says how often (default 50), QCOW2_TEST_REQUESTS how many requests without
+ * kills.
  */
 #include "backend/qcow2_rig_test.h"
 #include "backend/qcow2_walk_test.h"

@@ -444,7 +444,7 @@ static void device_hang_up(struct machine *m, struct vm_device *d)
 	fd_close(&d->control_sock);
 }
 
-/* A disk has tables to leave in order.  A process that takes longer for it than it may is killed. */
+/* A disk has tables to leave in order; a process that takes too long for it is killed. */
 static void devices_await(struct vm_devices *all)
 {
 	const uint64_t end = clock_ns() + END_NS;
