@@ -34,22 +34,30 @@ struct combination {
 	enum filling filling;
 };
 
-/* The n-th of all, or of none when QEMU refuses it; false: there are no more. */
+/* One of so many choices, by the lowest digit of the number. */
+static unsigned choice(unsigned *n, unsigned choices)
+{
+	unsigned digit = *n % choices;
+
+	*n /= choices;
+	return digit;
+}
+
+/* The n-th of all, also of those that QEMU refuses; false: there are no more. */
 static bool combination(unsigned n, struct combination *c)
 {
 	static const unsigned clusters[] = {16, 9, 12, 15, 21}, refcounts[] = {16, 1, 2, 8, 64};
-	unsigned i = n;
 
-	c->version = 3 - i % 2, i /= 2;
-	c->cluster_bits = clusters[i % 5], i /= 5;
-	c->refcount_bits = refcounts[i % 5], i /= 5;
-	c->preallocation = i % 4, i /= 4;
-	c->is_lazy = i % 2, i /= 2;
-	c->is_extended = i % 2, i /= 2;
-	c->is_zstd = i % 2, i /= 2;
-	c->has_snapshot = i % 2, i /= 2;
-	c->filling = (enum filling)(i % 5), i /= 5;
-	return i == 0;
+	c->version = 3 - choice(&n, 2);
+	c->cluster_bits = clusters[choice(&n, 5)];
+	c->refcount_bits = refcounts[choice(&n, 5)];
+	c->preallocation = choice(&n, 4);
+	c->is_lazy = choice(&n, 2);
+	c->is_extended = choice(&n, 2);
+	c->is_zstd = choice(&n, 2);
+	c->has_snapshot = choice(&n, 2);
+	c->filling = (enum filling)choice(&n, 5);
+	return n == 0;
 }
 
 static bool qemu_makes(const struct combination *c)

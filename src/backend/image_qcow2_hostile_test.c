@@ -289,7 +289,7 @@ static void write_row(const struct row *row)
 	if (failed == 0 && row->outcome == WRITE_FAILS)
 		fail_msg("%s: is written without an error", row->name);
 	assert_int_equal(stat("image", &st), 0);
-	assert_true(st.st_size < 16 * MIB);
+	assert_true(st.st_size < 100 * MIB); /* what is in reserve may stay there */
 }
 
 static void damage_is_an_error_and_nothing_worse(void **state)
