@@ -351,35 +351,42 @@ static void reserve_return(struct qcow2 *q, struct qcow2_run *runs, unsigned n)
 	}
 }
 
-/* Cuts what is not used from the end of the file. */
-static void cut_file(struct qcow2 *q)
+static void cut_to(struct qcow2 *q, uint64_t bytes)
 {
 	struct qcow2_layer *l = &q->layers[0];
-	uint64_t end = l->file_bytes >> q->cluster_bits, count = 0;
+
+	if (!q->im->is_block_device && bytes < max_u64(l->file_bytes, q->room) &&
+	    ftruncate(l->fd, (off_t)bytes) == 0)
+		l->file_bytes = bytes;
+	q->room = 0;
+}
+
+/* The end of the last cluster that is used, as far as ours may not be. */
+static uint64_t end_of_use(struct qcow2 *q)
+{
+	uint64_t end = q->layers[0].file_bytes >> q->cluster_bits, count = 0;
 	uint64_t stop = end - min_u64(end - 1, 4 * reserve_limit(q, RESERVE_MAX));
 
 	while (end > stop && qcow2_refcount_get(q, end - 1, &count) == 0 && count == 0)
 		end--;
-	if (q->im->is_block_device || end << q->cluster_bits >= max_u64(l->file_bytes, q->room))
-		return;
-	if (ftruncate(l->fd, (off_t)(end << q->cluster_bits)) == 0)
-		l->file_bytes = end << q->cluster_bits;
-	q->room = 0;
+	return end << q->cluster_bits;
 }
 
 void qcow2_alloc_end(struct qcow2 *q)
 {
 	struct qcow2_reserve *v = &q->reserve;
 
-	if (q->is_corrupt || (q->frees.n == 0 && v->nready + v->npending == 0 && q->room == 0))
+	if (q->frees.n == 0 && v->nready + v->npending == 0 && q->room == 0)
 		return;
-	if (qcow2_sync_now(q) < 0)
+	if (q->is_corrupt || qcow2_sync_now(q) < 0) {
+		cut_to(q, q->layers[0].file_bytes); /* what nobody has ever used */
 		return;
+	}
 	q->sync.done = ++q->sync.started;
 	frees_synced(q);
 	reserve_return(q, v->ready, v->nready);
 	reserve_return(q, v->pending, v->npending);
 	v->nready = v->npending = 0;
 	v->clusters = v->target = 0;
-	cut_file(q);
+	cut_to(q, end_of_use(q));
 }
