@@ -80,8 +80,9 @@ struct config {
 	struct config_device devices[CONFIG_DEVICES_MAX];
 	unsigned ndevices;
 
-	/* While parsing: one is added unless there is one. */
 	struct balloon_config balloon; /* main's part of it */
+
+	/* While parsing: one is added unless there is one. */
 	bool default_rng, default_balloon;
 	struct config_net net;
 
