@@ -106,7 +106,7 @@ static void start(void)
 
 	snprintf(address.sun_path, sizeof(address.sun_path), "/tmp/control-fuzz-%d.sock",
 		 (int)getpid());
-	if (loop_init(&loop) < 0 ||
+	if (loop_init(&loop) < 0 || asks_init(&lamp, &loop, "lamp0") < 0 ||
 	    control_init(&control, &loop, address.sun_path, &ops, NULL, &e) < 0)
 		abort();
 	atexit(remove_socket);
@@ -159,20 +159,22 @@ static void lamp_begin(void)
 {
 	int pair[2];
 
-	if (fd_socketpair(SOCK_SEQPACKET, pair) < 0 || asks_init(&lamp, &loop, "lamp0") < 0)
+	if (fd_socketpair(SOCK_SEQPACKET, pair) < 0)
 		abort();
 	lamp_ours = pair[0];
 	lamp_theirs = pair[1];
 	asks_attach(&lamp, lamp_ours);
 }
 
+/* Whoever still waits gets an answer, for the next input must not find a question of this one. */
 static void lamp_end(void)
 {
-	fd_close(&lamp_theirs);
-	for (int i = 0; i < 8; i++)
-		settle(); /* whoever waits is told of its end */
+	for (int i = 0; i < 16; i++) {
+		(void)!send(lamp_theirs, "{\"ok\":true}", 11, MSG_DONTWAIT | MSG_NOSIGNAL);
+		settle();
+	}
 	asks_detach(&lamp);
-	asks_fini(&lamp);
+	fd_close(&lamp_theirs);
 	fd_close(&lamp_ours);
 }
 
@@ -214,7 +216,6 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
 		abort();
 	settle();
 	lamp_says(data + said, n - said);
-	lamp_end();
 	listen_to(hostile);
 	friendly = dial();
 	settle();
@@ -226,5 +227,6 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
 	close(hostile);
 	close(friendly);
 	settle();
+	lamp_end();
 	return 0;
 }
