@@ -405,9 +405,12 @@ int devices_plug(struct machine *m, struct err *e)
 		d->has_frontend = true;
 		r = asks_init(&d->asks, &m->loop, d->name);
 		d->has_asks = r == 0;
-		r = r < 0 ? err_set(e, -r, "cannot make a timer") : device_attach(d, e);
-		if (r == 0)
-			r = device_plug(m, d, e);
+		if (r < 0)
+			return err_set(e, -r, "%s: cannot make a timer", d->name);
+		r = device_attach(d, e);
+		if (r < 0)
+			return device_failed_to_open(d, r, e);
+		r = device_plug(m, d, e);
 		if (r < 0)
 			return err_in(e, "%s", d->name);
 		d->is_plugged = true;
