@@ -172,17 +172,18 @@ def same_cid(crosvm, job, **who):
 
 def cut(listener, crosvm, control, job, result):
     """Kills the device under a connection."""
-    listener.accept()
+    sock = listener.accept()[0]
     if job['kind'] == 'vhost':
         result['busy'] = same_cid(crosvm, job)
-        result['forbidden'] = same_cid(crosvm, job, user='nobody', extra_groups=[],
-                                       group=os.stat('/dev/kvm').st_gid)
+        result['busy_for_user'] = same_cid(crosvm, job, user='nobody', extra_groups=[],
+                                           group=os.stat('/dev/kvm').st_gid)
     rows = json.loads(subprocess.run([crosvm, 'status', '--json', control], capture_output=True,
                                      text=True, check=True).stdout)
     rows = rows[0] if isinstance(rows, list) else rows
     row = next(row for row in rows['devices'] if 'vsock' in row['name'])
     os.kill(row['pid'], signal.SIGKILL)
     result['killed'] = row['name']
+    sock.recv(1)  # open until it is gone
 
 
 def again(listener):
