@@ -1,18 +1,33 @@
 #!/bin/bash
 # SPDX-License-Identifier: BSD-3-Clause
-# fuzz.sh [NAME] [--minutes N] - libFuzzer, ASan and UBSan on one target; without NAME, lists them
+# fuzz.sh [NAME] [--minutes N] [--afl] - libFuzzer, ASan and UBSan on one target, or AFL++; without
+# NAME, lists them
 set -eu
 top=$(dirname "$(dirname "$(readlink -f "$0")")")
 build=$top/build-fuzz
-name='' minutes=10
+name='' minutes=10 afl=''
 while [ $# -gt 0 ]; do
 	case $1 in
 	--minutes) minutes=${2:?fuzz: --minutes needs a number} && shift ;;
+	--afl) afl=yes ;;
 	-*) echo "fuzz: no option $1" >&2 && exit 2 ;;
 	*) name=$1 ;;
 	esac
 	shift
 done
+
+with_afl() { # its own build: other instrumentation, no sanitizers
+	build=$top/build-afl
+	export AFL_QUIET=1 AFL_NO_UI=1 AFL_SKIP_CPUFREQ=1 AFL_I_DONT_CARE_ABOUT_MISSING_CRASHES=1
+	[ -f "$build/build.ninja" ] ||
+		CC=afl-clang-fast meson setup "$build" "$top" -Dfuzz=afl --buildtype=debugoptimized >/dev/null
+	ninja -C "$build" "src/fuzz-$name"
+	mkdir -p "$build/found"
+	echo "fuzz: $name for $minutes minutes; all goes to $build/found/$name"
+	exec afl-fuzz -V $((minutes * 60)) -i "$top/fuzz/corpus/$name" -o "$build/found/$name" \
+		-- "$build/src/fuzz-$name"
+}
+[ -z "$afl" ] || [ -z "$name" ] || with_afl
 
 [ -f "$build/build.ninja" ] || CC=clang meson setup "$build" "$top" -Dfuzz=libfuzzer \
 	-Db_sanitize=address,undefined --buildtype=debugoptimized >/dev/null
