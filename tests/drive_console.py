@@ -21,7 +21,8 @@ BOOT_S = 100
 PORTS = 'socket={0}/sock,,name=org.test.agent;file={0}/log,,name=org.test.log'
 # Each line of a script is typed when the one before it was answered: what is awaited, what to type.
 ASK_SIZE = "stty -F /dev/hvc0 size | sed 's/^/SIZE /'\n"
-NAMES = "for p in /sys/class/virtio-ports/*; do echo PORT $(basename $p) $(cat $p/name); done\n"
+NAMES = ('for p in /sys/class/virtio-ports/*/name; do echo PORT $(basename ${p%/name}) $(cat $p); '
+         'done\n')
 
 
 class Terminal:
@@ -78,8 +79,8 @@ def converse(terminal, folder):
     seen['resized'] = terminal.wait_for_size('50 132')
     terminal.type(NAMES)
     seen['ports'] = dict(terminal.wait(r'^PORT (\S+) (org\.\S+)').groups() for _ in range(2))
-    terminal.type('echo logged >/dev/vport2p2; read -r line </dev/vport2p1; echo GOT $line; '
-                  'echo answer >/dev/vport2p1\n')
+    terminal.type('echo logged >/dev/vport0p2; read -r line </dev/vport0p1; echo GOT $line; '
+                  'echo answer >/dev/vport0p1\n')
     agent = socket.socket(socket.AF_UNIX)
     agent.connect(f'{folder}/sock')
     agent.sendall(b'question\n')

@@ -26,5 +26,5 @@ def test_ports_and_size_reach_the_guest(place):
     assert done.code == 0 and last, str(done)
     assert json.loads(last[0][len('DRIVE '):]) == {
         'size': '40 100', 'resized': '50 132', 'code': 0,
-        'ports': {'vport2p1': 'org.test.agent', 'vport2p2': 'org.test.log'},
+        'ports': {'vport0p1': 'org.test.agent', 'vport0p2': 'org.test.log'},
         'got': 'question', 'answer': 'answer\n', 'log': 'logged\n'}, str(done)
