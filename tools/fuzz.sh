@@ -19,8 +19,8 @@ done
 with_afl() { # its own build: other instrumentation, no sanitizers
 	build=$top/build-afl
 	export AFL_QUIET=1 AFL_NO_UI=1 AFL_SKIP_CPUFREQ=1 AFL_I_DONT_CARE_ABOUT_MISSING_CRASHES=1
-	[ -f "$build/build.ninja" ] ||
-		CC=afl-clang-fast meson setup "$build" "$top" -Dfuzz=afl --buildtype=debugoptimized >/dev/null
+	[ -f "$build/build.ninja" ] || CC=afl-clang-fast meson setup "$build" "$top" -Dfuzz=afl \
+		--buildtype=debugoptimized >/dev/null
 	ninja -C "$build" "src/fuzz-$name"
 	mkdir -p "$build/found"
 	echo "fuzz: $name for $minutes minutes; all goes to $build/found/$name"

@@ -208,7 +208,7 @@ static enum step child_prepare(struct job *job)
 /* It makes system calls and nothing else: locks may have been copied locked. */
 static NORETURN void child_run(struct job *job)
 {
-	struct failure f = {.step = child_prepare(job)};
+	struct failure f = {.step = (int32_t)child_prepare(job)};
 	int fd = f.step > STEP_FDS ? SPAWN_FD_REPORT : job->report->fd;
 
 	f.error = errno;

@@ -92,7 +92,8 @@ static void the_end_of_a_child_is_told(void **state UNUSED)
 /* A group that has no number in the child's PID namespace is one of outside. */
 static void a_child_in_the_foreground_keeps_the_group(void **state UNUSED)
 {
-	const char *own[] = {"group", "exited with code 1"}, *ours[] = {"group", "exited with code 0"};
+	const char *own[] = {"group", "exited with code 1"};
+	const char *ours[] = {"group", "exited with code 0"};
 
 	run_both_ways(ends_with, own);
 	is_foreground = true;
