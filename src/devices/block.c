@@ -127,7 +127,7 @@ static const struct opt block_opts[] = {
 	OPT_CHOICE(struct block, block_size, block_sizes, "Bytes of a logical block"),
 	OPT_CHOICE(struct block, aio, aio_words, "How I/O is done"),
 	OPT_NUMBER(struct block, threads, 1, AIO_THREADS_MAX, "Number of threads with aio=threads"),
-	OPT_SIZE(struct block, bps, 0, LIMIT_BPS_MAX, "Bytes read and written a second; 0: no limit"),
+	OPT_SIZE(struct block, bps, 0, LIMIT_BPS_MAX, "Bytes of data a second; 0: no limit"),
 	OPT_NUMBER(struct block, iops, 0, UINT32_MAX, "Requests a second; 0: no limit"),
 	OPT_NUMBER(struct block, burst, 1, LIMIT_BURST_MAX_MS,
 		   "Milliseconds of what was left of bps and iops that may be used later at once"),
@@ -772,7 +772,8 @@ const struct device_type block_type = {
 	.end_ms = 5000, /* qcow2: gives back what it has in reserve */
 	.writes_files = true,
 	.kernel_threads = true,
-	.fds = 7 + 3 * IMAGE_BACKING_MAX, /* image, lock, metadata; ring, completions, again, timer */
+	/* image, lock, metadata; ring, completions, again, timer */
+	.fds = 7 + 3 * IMAGE_BACKING_MAX,
 	.opts = block_opts,
 	.calls = block_calls,
 	.defaults = block_defaults,
