@@ -1,8 +1,10 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """Devices make the system calls of their lists: no other, and each of them.
 
-The fake driver's tests and a front end that comes and goes are watched by strace.
+The fake driver's tests, a front end that comes and goes, and a machine that gets commands are
+watched by strace.
 """
+import json
 import os
 import re
 import shutil
@@ -13,6 +15,7 @@ import time
 
 import pytest
 
+import bare
 from guests import place as places
 
 # Listed, yet not made in this run; by device, or for all.
@@ -118,6 +121,36 @@ def front_end_comes_and_goes(folder, device, *options):
     return Trace(output).calls.get(device, set())
 
 
+def commands_come_in(folder):
+    """Devices of a machine that are told what an operator may tell them; calls by device."""
+    disk, image, guest = folder / 'raw', folder / 'image', folder / 'halt.elf'
+    sock, output = folder / 'vm.sock', folder / 'machine'
+    disk.write_bytes(bytes(1 << 20))
+    guest.write_bytes(bare.elf(bare.HALT))
+    crosvm = str(places.program())
+    subprocess.run([crosvm, 'create_qcow2', image, '1M'], check=True)
+    argv = strace(output, crosvm, 'run', '--serial', 'sink', '-s', str(sock), '--rwdisk', str(disk),
+                  '--rwqcow', str(image), str(guest))
+    with subprocess.Popen(argv, stdin=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
+        until = time.monotonic() + PATIENCE_S
+        while subprocess.run([crosvm, 'status', sock], capture_output=True,
+                             check=False).returncode:
+            assert process.poll() is None and time.monotonic() < until
+            time.sleep(0.05)
+        for words in (['disk', 'resize', sock, 'block0', '2M'],
+                      ['disk', 'resize', sock, 'block1', '2M'],
+                      ['limit', sock, 'block0', 'bps=1M,iops=100'], ['limit', sock, 'block1', ''],
+                      ['balloon', '--target', '16M', sock], ['status', sock]):
+            subprocess.run([crosvm, *words], check=True, stdout=subprocess.DEVNULL)
+        status = json.loads(subprocess.run([crosvm, 'status', '--json', sock], check=True,
+                                           stdout=subprocess.PIPE).stdout)
+        assert {device['restarts'] for device in status['devices']} == {0}
+        subprocess.run([crosvm, 'stop', sock], check=True)
+        assert process.wait(PATIENCE_S) == 0
+    assert disk.stat().st_size == 2 << 20
+    return Trace(output).calls
+
+
 def listed(device):
     """The calls that a device may make."""
     done = subprocess.run([places.program(), 'policy', device], capture_output=True, text=True,
@@ -139,6 +172,11 @@ def fixture_made(tmp_path_factory):
     }
     if 'net' in TESTS:
         calls['net'] = front_end_comes_and_goes(folder, 'net', 'tap=calls0')
+    if os.access('/dev/kvm', os.R_OK | os.W_OK):
+        for device, names in commands_come_in(folder).items():
+            calls.setdefault(device, set()).update(names)
+    else:
+        NOT_MADE['block']['ftruncate'] = 'a disk that grows, by a command to a machine'
     for test in sorted({test for tests in TESTS.values() for test in tests}):
         program = places.program().parent / f'test-devices-{test}'
         if not program.exists():
