@@ -268,7 +268,7 @@ static void test_frames_to_the_guest_wait(void **state)
 
 static void test_limits_are_changed_while_frames_wait(void **state)
 {
-	char answer[4096];
+	static char answer[4096];
 
 	(void)state;
 	begin_on_tap("pps=1,burst=1", HARNESS_THREAD);

@@ -4,13 +4,13 @@
  *
  *	vsock.c		the queues: packets taken from the guest, packets waiting to go to it
  *	vsock_conn.c	connections: what a packet does to one, credit, bytes in both directions
- *	vsock_host.c	the host's side: the socket that programs connect to, and the sockets they have
+ *	vsock_host.c	the host's side: the socket that programs connect to, and theirs
  *
  * A connection is a UNIX socket on one side and a pair of ports on the other.  States:
  *
- *	FREE -> COMMAND -> REQUESTED -> OPEN		a host program connects and writes "CONNECT P"
+ *	FREE -> COMMAND -> REQUESTED -> OPEN		a host program writes "CONNECT P"
  *	FREE -> CONNECTING -> OPEN			the guest connects to port P: PATH_P
- *	OPEN -> DRAINING -> FREE			the guest has gone, the host still gets its bytes
+ *	OPEN -> DRAINING -> FREE			the host still gets its bytes
  *	any but FREE -> RESETTING -> FREE		the guest still has to be told
  *
  *  C1  rx_count - forwarded is what the ring buffer holds, at most buffer_bytes: what the guest was

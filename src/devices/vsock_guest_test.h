@@ -43,7 +43,7 @@ void guest_send_raw(struct guest *g, const struct vsock_packet *p, const void *d
 void guest_send(struct guest *g, struct flow *f, uint16_t op, uint32_t flags, const void *data,
 		size_t n);
 
-/* The next packet and its bytes; false if there is none for timeout_ms.  Its buffer is given back. */
+/* The next packet and its bytes; false if none comes for timeout_ms.  Its buffer is given back. */
 bool guest_receive(struct guest *g, int timeout_ms, struct vsock_packet *ret, void *data);
 
 /* The next packet, which must be this op for this flow. */

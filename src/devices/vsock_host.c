@@ -158,7 +158,7 @@ static void ask_next(struct vsock *v)
 	v->is_asking = true;
 	v->asked = c;
 	if (connector_ask(&v->connector, c->host_port) < 0)
-		loop_stop(v->device.loop); /* it is gone, and nobody can start it but a new process */
+		loop_stop(v->device.loop); /* it is gone; a new process can start it */
 }
 
 void host_connect(struct conn *c)

@@ -124,7 +124,8 @@ static void missing_vm_is_told_with_the_remedy(void **state)
 	assert_string_equal(e.text, "Connection refused; no VM listens there any more");
 	unlink(path);
 	assert_int_equal(client_ask(path, "stop\n", false, &reply, &e), -ENOENT);
-	assert_string_equal(e.text, "No such file or directory; a VM makes it when run with -s or --name");
+	assert_string_equal(e.text, "No such file or directory; a VM makes it when run with -s or "
+				    "--name");
 	memset(too_long, 'x', sizeof(too_long) - 1);
 	too_long[sizeof(too_long) - 1] = '\0';
 	assert_int_equal(client_ask(too_long, "stop\n", false, &reply, &e), -ENAMETOOLONG);

@@ -283,7 +283,7 @@ const struct config_option config_options[] = {
 		   OPT_FLAG(struct config, debug_exit, NULL))},
 	{ROW_FIELD('s', "socket", "PATH", "Control socket, or the directory for crosvm-PID.sock",
 		   OPT_TEXT(struct config, socket, "PATH", NULL))},
-	{ROW_CALL(0, "name", "NAME", "Name for commands, which finds the control socket", set_name)},
+	{ROW_CALL(0, "name", "NAME", "Name by which commands find the control socket", set_name)},
 	{ROW_CALL('u', "multiprocess", NULL, "Each device in a jailed process: the default",
 		  set_sandbox),
 	 .is_repeatable = true},

@@ -821,7 +821,8 @@ static void what_is_dumped_reads_the_same(void **state)
 			 CONFIG_DUMP);
 	first = strdup(config.dump);
 	assert_string_equal(first, "mem = 1G\n\n[block]\npath = b,c.img\nro\n"
-				   "\n[run]\ndisk = a.img\nparams = a=b,c\nkernel = kernel\n\n[serial]\nsink\ncom = 2\n"
+				   "\n[run]\ndisk = a.img\nparams = a=b,c\nkernel = kernel\n"
+				   "\n[serial]\nsink\ncom = 2\n"
 				   "\n[run]\nrng\npvpanic\n");
 	write_file("vm.conf", first);
 	assert_int_equal(parse("--cfg vm.conf --dump-config"), CONFIG_DUMP);

@@ -45,7 +45,15 @@ static void a_name_stands_for_a_socket_of_the_users_own(void **state)
 
 static void names_that_are_paths_or_options_are_refused(void **state)
 {
-	static const char *const names[] = {"", ".", "..", "a/b", "-s", "_x", "a b", "a\n", "\303\244",
+	static const char *const names[] = {"",
+					    ".",
+					    "..",
+					    "a/b",
+					    "-s",
+					    "_x",
+					    "a b",
+					    "a\n",
+					    "\303\244",
 					    "a23456789012345678901234567890123456789012345678x"};
 
 	(void)state;
