@@ -136,7 +136,7 @@ static void smoke(const struct device_type *type, enum harness_kind kind, bool p
 	uint8_t space[VU_CONFIG_MAX];
 	gpa memory;
 
-	print_message("%s, %s, %s\n", type->name, kind == HARNESS_PROCESS ? "process" : "thread",
+	print_message("# %s, %s, %s\n", type->name, kind == HARNESS_PROCESS ? "process" : "thread",
 		      packed ? "packed" : "split");
 	seed = 1;
 	harness_start(&h, type->name, options_of(type->name), kind, &o);

@@ -103,7 +103,7 @@ static int lock_all(const struct gmem_region *r, struct err *e)
 {
 	struct rlimit limit = {0};
 
-	if (mlock(r->host, r->size) == 0)
+	if (mlock2(r->host, r->size, 0) == 0) /* mlock(), which sanitizers leave out */
 		return 0;
 	if (errno == EPERM || (getrlimit(RLIMIT_MEMLOCK, &limit) == 0 && limit.rlim_cur < r->size))
 		return err_say(e, EPERM,

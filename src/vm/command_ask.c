@@ -324,7 +324,7 @@ static int plan_make(const struct request *request, struct plan *p)
 		log_error("%s: %s: crosvm %s %s", request->name, e.text, request->name,
 			  request->synopsis);
 	else
-		strcat(p->line, "\n");
+		memcpy(p->line + strlen(p->line), "\n", sizeof("\n")); /* LINE_ROOM leaves room */
 	return r;
 }
 
