@@ -228,6 +228,14 @@ static enum egress_verdict ip6_extensions_parse(struct frame *f, uint8_t next)
 	return v;
 }
 
+/* I4; those who do take them send to the IPv4 address. */
+static bool is_mapped(const uint8_t *addr)
+{
+	static const uint8_t mapped[12] = {[10] = 0xff, [11] = 0xff};
+
+	return memcmp(addr, mapped, sizeof(mapped)) == 0;
+}
+
 static enum egress_verdict ip6_parse(struct frame *f)
 {
 	struct egress_packet *p = f->packet;
@@ -242,6 +250,8 @@ static enum egress_verdict ip6_parse(struct frame *f)
 	p->is_ip = p->is_v6 = true;
 	memcpy(p->source, h.source, sizeof(h.source));
 	memcpy(p->destination, h.destination, sizeof(h.destination));
+	if (is_mapped(h.source) || is_mapped(h.destination))
+		return EGRESS_MALFORMED;
 	return ip6_extensions_parse(f, h.next);
 }
 

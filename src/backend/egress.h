@@ -23,6 +23,7 @@
  *	EGRESS_HEAD_MAX bytes and agree with each other and the frame's length.
  *  I2  No source routes: the address in the header is the one the packet goes to.
  *  I3  The checksum that the host is asked to fill in lies behind everything that was looked at.
+ *  I4  No IPv4 addresses in IPv6 headers (::ffff:0:0/96), which no rule would be held against.
  *
  * What passes whatever the rules say, because a link needs it; none of it is forwarded by a router:
  *
@@ -56,7 +57,7 @@ enum egress_verdict {
 	EGRESS_DENIED,	  /* by a deny rule */
 	EGRESS_NO_RULE,	  /* no rule matches, and there is an allow rule */
 	EGRESS_ETHERTYPE, /* neither ARP nor IP: tags, and what else there is */
-	EGRESS_MALFORMED, /* lengths or versions that do not agree */
+	EGRESS_MALFORMED, /* lengths or versions that do not agree, addresses that cannot be */
 	EGRESS_ROUTED,	  /* a source route */
 	EGRESS_HIDDEN,	  /* more headers than are looked at, or a fragment too short for ports */
 	EGRESS_OFFLOAD,	  /* the checksum would change what was looked at */

@@ -197,6 +197,19 @@ static void deny_alone_passes_the_rest(void **state)
 	expect("deny=[2001:db8::1]", ip6(TCP, "2001:db8::1", 22), EGRESS_DENIED);
 }
 
+/* Who opens a socket for such an address, as passt does, ends up at the IPv4 one. */
+static void ip4_addresses_in_ip6_headers_are_refused(void **state)
+{
+	struct frame f = ip6(TCP, "2001:db8::1", 22);
+
+	(void)state;
+	expect("deny=192.0.2.1", ip6(TCP, "::ffff:192.0.2.1", 22), EGRESS_MALFORMED);
+	expect("allow=[::/0] deny=192.0.2.1", ip6(UDP, "::ffff:192.0.2.1", 22), EGRESS_MALFORMED);
+	put_addr(&f, 22, AF_INET6, "::ffff:10.0.2.15");
+	expect("allow=[::/0]", f, EGRESS_MALFORMED);
+	expect("allow=[::/0]", ip6(TCP, "::fffe:192.0.2.1", 22), EGRESS_PASS);
+}
+
 static void prefixes_of_odd_lengths(void **state)
 {
 	(void)state;
@@ -744,6 +757,7 @@ int main(void)
 		cmocka_unit_test(without_rules_everything_passes),
 		cmocka_unit_test(allow_refuses_the_rest_in_both_families),
 		cmocka_unit_test(deny_alone_passes_the_rest),
+		cmocka_unit_test(ip4_addresses_in_ip6_headers_are_refused),
 		cmocka_unit_test(prefixes_of_odd_lengths),
 		cmocka_unit_test(ports_and_protocols_limit_a_rule),
 		cmocka_unit_test(narrowest_rule_decides_in_any_order),
