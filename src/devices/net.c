@@ -492,7 +492,7 @@ static int set_link(struct device *d, void *arguments, struct json *reply, struc
 		net_vhost_link(n);
 		return 0;
 	}
-	for (unsigned i = 0; i < n->backend->pairs && d->started; i++)
+	for (unsigned i = 0; i < n->driver.pairs && d->started; i++)
 		net_rx_serve(&n->pairs[i]);
 	return 0;
 }

@@ -201,6 +201,8 @@ void net_again(struct net *n, uint32_t *bits, unsigned pair);
 
 int net_rx_init(struct net_rx *rx, struct err *e) MUST_CHECK;
 void net_rx_fini(struct net_rx *rx);
+
+/* Of a pair that the driver uses: without VIRTIO_NET_F_MQ queue 2 is the control queue. */
 void net_rx_serve(struct net_pair *p);
 void net_rx_stop(struct net_pair *p);
 

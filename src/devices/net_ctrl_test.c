@@ -232,39 +232,63 @@ static void test_pairs_are_switched_by_command(void **state)
 }
 
 /* The host answers a flow on the pair that it came from. */
-static void test_flow_comes_back_on_the_pair_it_left_by(void **state)
+static void expect_flow(unsigned pair)
 {
-	uint8_t frame[128];
+	static uint8_t packet[PACKET_HEADER + 128];
+	struct driver_buf in = {memory, BUFFER, true};
 	struct driver_buf out = {tx_memory, 0, false};
+	auto_fd ip = netns_packet_socket("t0", 0x0800);
 	struct driver_used used;
-	auto_fd ip = -1;
+	uint8_t frame[128];
 	size_t n;
 
+	n = tcp_make(frame, "10.77.0.2", "10.77.0.1", 10);
+	memset(driver_at(&h.d, tx_memory, HEADER), 0, HEADER);
+	memcpy(driver_at(&h.d, tx_memory + HEADER, n), frame, n);
+	out.len = (uint32_t)(HEADER + n);
+	assert_true(driver_add(queue(2 * pair + 1), &out, 1) >= 0);
+	driver_kick(queue(2 * pair + 1));
+	assert_int_equal(driver_wait(queue(2 * pair + 1), WAIT_MS, &used), 0);
+	assert_true(driver_add(queue(2 * pair), &in, 1) >= 0);
+	driver_kick(queue(2 * pair));
+	tcp_make(packet + PACKET_HEADER, "10.77.0.1", "10.77.0.2", 10);
+	packet[PACKET_HEADER + 34] = frame[36];
+	packet[PACKET_HEADER + 35] = frame[37];
+	packet[PACKET_HEADER + 36] = frame[34];
+	packet[PACKET_HEADER + 37] = frame[35];
+	assert_int_equal(send(ip, packet, PACKET_HEADER + n, 0), PACKET_HEADER + n);
+	assert_int_equal(driver_wait(queue(2 * pair), WAIT_MS, &used), 0);
+}
+
+static void test_flow_comes_back_on_the_pair_it_left_by(void **state)
+{
 	(void)state;
 	begin_two_pairs();
 	assert_int_equal(set_pairs(2), VIRTIO_NET_OK);
-	ip = netns_packet_socket("t0", 0x0800);
-	for (unsigned pair = 0; pair < 2; pair++) {
-		struct driver_buf in = {memory, BUFFER, true};
-		static uint8_t packet[PACKET_HEADER + 128];
+	expect_flow(0);
+	expect_flow(1);
+}
 
-		n = tcp_make(frame, "10.77.0.2", "10.77.0.1", 10);
-		memset(driver_at(&h.d, tx_memory, HEADER), 0, HEADER);
-		memcpy(driver_at(&h.d, tx_memory + HEADER, n), frame, n);
-		out.len = (uint32_t)(HEADER + n);
-		assert_true(driver_add(queue(2 * pair + 1), &out, 1) >= 0);
-		driver_kick(queue(2 * pair + 1));
-		assert_int_equal(driver_wait(queue(2 * pair + 1), WAIT_MS, &used), 0);
-		assert_true(driver_add(queue(2 * pair), &in, 1) >= 0);
-		driver_kick(queue(2 * pair));
-		tcp_make(packet + PACKET_HEADER, "10.77.0.1", "10.77.0.2", 10);
-		packet[PACKET_HEADER + 34] = frame[36];
-		packet[PACKET_HEADER + 35] = frame[37];
-		packet[PACKET_HEADER + 36] = frame[34];
-		packet[PACKET_HEADER + 37] = frame[35];
-		assert_int_equal(send(ip, packet, PACKET_HEADER + n, 0), PACKET_HEADER + n);
-		assert_int_equal(driver_wait(queue(2 * pair), WAIT_MS, &used), 0);
-	}
+/* Without VIRTIO_NET_F_MQ the control queue is where the second pair's would be. */
+static void test_cable_of_a_guest_with_one_pair_leaves_its_commands_alone(void **state)
+{
+	struct driver_buf b[] = {{0, 3, false}, {0, 1, true}};
+	struct driver_used used;
+	char answer[256];
+	uint8_t *at;
+
+	(void)state;
+	begin_with(OPTIONS ",queues=2", HARNESS_THREAD,
+		   (struct driver_options){.features = all_features});
+	b[0].addr = tx_memory;
+	b[1].addr = tx_memory + 65536;
+	at = driver_at(&h.d, tx_memory, 65537);
+	memcpy(at, (const uint8_t[]){VIRTIO_NET_CTRL_RX, VIRTIO_NET_CTRL_RX_PROMISC, 0}, 3);
+	assert_true(driver_add(queue(ctrl), b, 2) >= 0);
+	ask("link state=down", answer, sizeof(answer)); /* before the kick */
+	driver_kick(queue(ctrl));
+	assert_int_equal(driver_wait(queue(ctrl), WAIT_MS, &used), 0);
+	assert_int_equal(at[65536], VIRTIO_NET_OK);
 }
 
 /* ---- death and reset ---- */
@@ -314,6 +338,7 @@ int main(void)
 		TEST(host_that_takes_its_end_away_does_no_harm),
 		TEST(pairs_are_switched_by_command),
 		TEST(flow_comes_back_on_the_pair_it_left_by),
+		TEST(cable_of_a_guest_with_one_pair_leaves_its_commands_alone),
 		cmocka_unit_test_teardown(test_commands_outlive_the_process, stop_and_remove_tap),
 		TEST(reset_forgets_commands),
 	};

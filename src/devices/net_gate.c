@@ -27,7 +27,7 @@ static void rx_opened(struct limit *l)
 	struct net_gate *g = container_of(l, struct net_gate, rx);
 	struct net *n = container_of(g, struct net, gate);
 
-	for (unsigned i = 0; i < n->backend->pairs && n->device.started; i++)
+	for (unsigned i = 0; i < n->driver.pairs && n->device.started; i++)
 		net_rx_serve(&n->pairs[i]);
 }
 
