@@ -113,9 +113,11 @@ static void look(struct balloon *b)
 		log_debug("balloon: target %llu MiB, the host has %llu MiB",
 			  (unsigned long long)(b->policy.target >> 20),
 			  (unsigned long long)(r.available_bytes >> 20));
-	wait = pressure_look_ns(&b->pressure, &r);
+	/* A notice that nothing comes of would be heard again at once, for as long as it lasts. */
+	wait = b->is_blind ? SECOND_NS : pressure_look_ns(&b->pressure, &r);
 	b->look_ns = wait > 0 ? clock_ns() + wait : 0;
-	pressure_listen(&b->pressure, b->loop, balloon_policy_listens(&b->policy));
+	pressure_listen(&b->pressure, b->loop,
+			!b->is_blind && balloon_policy_listens(&b->policy));
 }
 
 static void turn(struct balloon *b)

@@ -17,6 +17,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -285,6 +286,38 @@ static void unreadable_host_changes_nothing(void **state)
 	assert_string_equal(s.policy, "psi");
 }
 
+static void notice_that_cannot_be_acted_upon_is_not_heard_again_and_again(void **state)
+{
+	char dir[] = "/tmp/balloon-test-XXXXXX", notice[64];
+	struct balloon_status now;
+	uint64_t notices;
+	auto_fd file = -1, fifo = -1;
+
+	(void)state;
+	assert_non_null(mkdtemp(dir));
+	snprintf(notice, sizeof(notice), "%s/notice", dir);
+	assert_int_equal(mkfifo(notice, 0600), 0);
+	fifo = open(notice, O_RDWR | O_CLOEXEC);
+	assert_int_equal(write(fifo, "!", 1), 1); /* from now on the host is low */
+	paths.chromeos_notice = notice;
+	paths.chromeos_margin = paths.chromeos_available = meminfo; /* no number */
+	begin(PRESSURE_CHROMEOS, 1);
+	settle();
+	settle();
+	balloon_status(&b, &now);
+	notices = now.notices;
+	assert_true(notices <= 1);
+	assert_int_equal(now.target_bytes, 0);
+
+	file = open(meminfo, O_WRONLY | O_TRUNC | O_CLOEXEC);
+	assert_int_equal(write(file, "100\n", 4), 4);
+	for (int i = 0; i < 5 && b.policy.target == 0; i++)
+		assert_int_equal(loop_once(&loop, 3000), 0);
+	assert_int_equal(b.policy.target, STEP_MIB * MIB);
+	assert_int_equal(unlink(notice), 0);
+	assert_int_equal(rmdir(dir), 0);
+}
+
 static void policy_that_cannot_be_had_is_an_error_if_asked_for(void **state)
 {
 	struct balloon_config config = {.policy = PRESSURE_CHROMEOS};
@@ -371,6 +404,7 @@ int main(void)
 		TEST(low_host_fills_it_and_a_roomy_one_empties_it),
 		TEST(host_is_looked_at_without_a_notice),
 		TEST(unreadable_host_changes_nothing),
+		TEST(notice_that_cannot_be_acted_upon_is_not_heard_again_and_again),
 		TEST(policy_that_cannot_be_had_is_an_error_if_asked_for),
 		TEST(account_and_device_agree_after_any_sequence),
 	};
