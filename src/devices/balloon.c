@@ -38,6 +38,7 @@ enum {
 	FRAMES_A_CHAIN = 16384, /* Linux lists 256, others up to 1024; what is more is left */
 	HINT_ID_FIRST = VIRTIO_BALLOON_CMD_ID_DONE + 1,
 	STATS_MAX = 16,
+	STATS_A_CHAIN = 256, /* Linux gives 16; what is more is left */
 };
 
 /* As in <linux/virtio_balloon.h>, in fields that know their byte order. */
@@ -191,7 +192,7 @@ static void stats_read(struct balloon *b, struct chain *c)
 
 	b->stats_known = 0;
 	b->stats_ns = clock_now_ns();
-	while (chain_get(c, &s, sizeof(s))) {
+	for (unsigned i = 0; i < STATS_A_CHAIN && chain_get(c, &s, sizeof(s)); i++) {
 		const unsigned tag = le16_get(s.tag);
 
 		if (tag >= STATS_MAX)

@@ -539,6 +539,21 @@ static void test_second_statistics_buffer_returns_the_first(void **state)
 	assert_int_equal(status("bad_requests"), 1);
 }
 
+static void test_statistics_without_end_are_cut(void **state)
+{
+	static const struct stat_pair s[1000] = {{VIRTIO_BALLOON_S_MEMFREE, 5},
+						 [999] = {VIRTIO_BALLOON_S_MEMTOT, 6}};
+	uint64_t n = 0;
+
+	(void)state;
+	start(HARNESS_THREAD);
+	give_stats(s, 1000);
+	while (!has_number(ask("stats"), "swap_in_bytes", &n))
+		;
+	assert_false(has_number(ask("stats"), "total_bytes", &n));
+	assert_int_equal(status("bad_requests"), 1);
+}
+
 static void test_statistics_survive_the_process(void **state)
 {
 	static const struct stat_pair s[] = {{VIRTIO_BALLOON_S_MEMFREE, 5}};
@@ -770,6 +785,7 @@ int main(void)
 		TEST(reset_keeps_the_target_and_forgets_the_driver),
 		TEST(statistics_come_when_asked_for),
 		TEST(second_statistics_buffer_returns_the_first),
+		TEST(statistics_without_end_are_cut),
 		TEST(statistics_survive_the_process),
 		TEST(no_statistics_without_the_feature),
 		TEST(reported_pages_are_returned),
