@@ -405,8 +405,9 @@ static void flush(struct conn *c)
 	uint32_t size = (uint32_t)c->v->buffer_bytes, at = c->forwarded & (size - 1);
 	uint32_t first = (uint32_t)min_size(buffered(c), size - at);
 	struct iovec v[2] = {iov_of(c->buffer + at, first), iov_of(c->buffer, buffered(c) - first)};
+	uint32_t n = (uint32_t)host_write(c, v, 2); /* which may change c->forwarded */
 
-	c->forwarded += (uint32_t)host_write(c, v, 2);
+	c->forwarded += n;
 	credit_news(c);
 	if (buffered(c) == 0)
 		flushed(c);
