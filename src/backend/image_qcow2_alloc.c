@@ -110,7 +110,10 @@ static uint64_t reserve_limit(const struct qcow2 *q, uint64_t bytes)
 	return max_u64(bytes >> q->cluster_bits, RESERVE_CLUSTERS_MIN);
 }
 
-/* The next free clusters, from v->scan on; when that takes too long, from the end of the file. */
+/*
+ * The next free clusters, from v->scan on; when that takes too long, from the end of the file, where
+ * only an image that lies has none for long.
+ */
 static int reserve_find(struct qcow2 *q, uint64_t max, unsigned *budget, uint64_t *end,
 			struct qcow2_run *ret)
 {
@@ -124,6 +127,8 @@ static int reserve_find(struct qcow2 *q, uint64_t max, unsigned *budget, uint64_
 		v->scan = ret->first + ret->n;
 	else if (r == 0)
 		*end = ret->first + ret->n;
+	if (r == 0 && *budget == 0 && *end > 0 && ret->n == 0)
+		return -ENOSPC;
 	if (*budget == 0) {
 		*budget = SCAN_SLICES;
 		*end = max_u64(v->scan, q->layers[0].file_bytes >> q->cluster_bits);

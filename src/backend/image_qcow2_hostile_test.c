@@ -415,6 +415,83 @@ static void long_chains_are_refused(void **state)
 	rig_leave();
 }
 
+static void count_done(struct image_req *r, int error)
+{
+	unsigned *done = (unsigned *)r->iov[1].iov_base;
+
+	assert_int_equal(error, 0);
+	++*done;
+}
+
+/* Whoever waits for a buffer and then finds its cluster inflated leaves the buffer to others. */
+static void all_readers_of_a_compressed_cluster_are_served(void **state)
+{
+	enum { READERS = 16 };
+	static uint8_t buffers[READERS][SECTOR];
+	static struct image_req r[READERS];
+	static struct iovec v[READERS][2];
+	unsigned done = 0;
+	struct rig rig;
+
+	(void)state;
+	if (!rig_has_tools())
+		skip();
+	rig_enter(false);
+	raw_make("base", MIB, false);
+	rig_tool("qemu-img convert -c -f raw -O qcow2 base image");
+	rig_open(&rig, "image", &(struct rig_options){.writable = false});
+	for (unsigned i = 0; i < READERS; i++) {
+		v[i][0] = iov_of(buffers[i], SECTOR);
+		v[i][1] = iov_of(&done, 0);
+		r[i] = (struct image_req){.op = IMAGE_READ,
+					  .offset = SECTOR * i,
+					  .length = SECTOR,
+					  .iov = v[i],
+					  .niov = 1,
+					  .done = count_done};
+		image_submit(&rig.image, &r[i]);
+	}
+	aio_drain(&rig.aio);
+	assert_int_equal(done, READERS);
+	for (unsigned i = 0; i < READERS; i++)
+		assert_true(sector_is(buffers[i], i, 1));
+	rig_close(&rig);
+	rig_leave();
+}
+
+/* Refcount blocks for what lies behind the end of the file, and all of it used: no room is found. */
+static void full_refcounts_behind_the_file_are_not_searched_for_ever(void **state)
+{
+	enum { UNIT = 512, BLOCKS = 2000, TABLE_CLUSTERS = (8 * BLOCKS + UNIT - 1) / UNIT };
+	static uint8_t bytes[(TABLE_CLUSTERS + BLOCKS) * UNIT], buf[UNIT];
+	uint64_t table = UNIT * 64;
+	struct rig rig;
+
+	(void)state;
+	if (!rig_has_tools())
+		skip();
+	rig_enter(false);
+	rig_tool("qemu-img create -q -f qcow2 -o cluster_size=%d,refcount_bits=64 image 64k", UNIT);
+	auto_fd fd = open("image", O_RDWR | O_CLOEXEC);
+	for (uint64_t i = 0; i < BLOCKS; i++) {
+		uint64_t block = table + UNIT * (TABLE_CLUSTERS + i);
+
+		for (unsigned j = 0; j < 8; j++)
+			bytes[8 * i + j] = (uint8_t)(block >> 8 * (7 - j));
+		for (unsigned j = 0; j < UNIT / 8; j++)
+			bytes[UNIT * (TABLE_CLUSTERS + i) + 8 * j + 7] = 1;
+	}
+	assert_int_equal(pwrite(fd, bytes, sizeof(bytes), (off_t)table), sizeof(bytes));
+	memcpy(buf, (uint8_t[]){0, 0, 0, 0, 0, 0, 0x80, 0, 0, 0, 0, TABLE_CLUSTERS}, 12);
+	assert_int_equal(pwrite(fd, buf, 12, 48), 12);
+	rig_open(&rig, "image", &(struct rig_options){.writable = true});
+	alarm(SECONDS_MAX);
+	assert_int_equal(rig_write(&rig, 0, buf, UNIT), -ENOSPC);
+	alarm(0);
+	rig_close(&rig);
+	rig_leave();
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -422,6 +499,8 @@ int main(void)
 		cmocka_unit_test(cut_images_are_an_error),
 		cmocka_unit_test(backing_files_are_the_users_choice),
 		cmocka_unit_test(long_chains_are_refused),
+		cmocka_unit_test(all_readers_of_a_compressed_cluster_are_served),
+		cmocka_unit_test(full_refcounts_behind_the_file_are_not_searched_for_ever),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

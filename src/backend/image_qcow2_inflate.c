@@ -128,18 +128,21 @@ static struct qcow2_inflater *inflater_of(struct image_req *r)
 	return r->mapping.inflated;
 }
 
+/* All who wait look again: one that finds its cluster inflated does not take the inflater. */
 static void release(struct qcow2 *q, struct image_req *r)
 {
 	struct qcow2_inflate *f = &q->inflate;
 	struct image_req *next = f->first;
 
 	f->is_busy[inflater_of(r) - f->all] = false;
-	if (!next)
-		return;
-	f->first = next->next;
-	if (!f->first)
-		f->last = &f->first;
-	qcow2_wake(q, next, 0);
+	f->first = NULL;
+	f->last = &f->first;
+	while (next) {
+		struct image_req *waiting = next;
+
+		next = waiting->next;
+		qcow2_wake(q, waiting, 0);
+	}
 }
 
 static uint64_t inside_of(const struct qcow2 *q, unsigned layer, const struct image_req *r)
