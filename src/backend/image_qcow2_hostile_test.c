@@ -5,6 +5,7 @@
  *
  * A sound image with a snapshot and compressed data is damaged in one place for each row.
  */
+#include "backend/image_qcow2_state.h"
 #include "backend/qcow2_rig_test.h"
 
 #include "base/fd.h"
@@ -492,6 +493,37 @@ static void full_refcounts_behind_the_file_are_not_searched_for_ever(void **stat
 	rig_leave();
 }
 
+/* A discard of a whole table that a snapshot has too; the ring of frees has room for its entries. */
+static void discarding_a_shared_table_fits_the_ring_of_frees(void **state)
+{
+	static uint8_t buf[CLUSTER];
+	struct image_req discard = {.op = IMAGE_DISCARD, .length = 2 * MIB};
+	struct qcow2 *q;
+	struct rig rig;
+
+	(void)state;
+	if (!rig_has_tools())
+		skip();
+	rig_enter(false);
+	rig_tool("qemu-img create -q -f qcow2 -o cluster_size=%d image 4M", CLUSTER);
+	rig_open(&rig, "image", &(struct rig_options){.writable = true});
+	for (uint64_t i = 0; i < 512; i++) /* no two side by side */
+		assert_int_equal(rig_write(&rig, i * 255 % 512 * CLUSTER, buf, CLUSTER), 0);
+	rig_close(&rig);
+	rig_tool("qemu-img snapshot -c s image");
+
+	rig_open(&rig, "image", &(struct rig_options){.writable = true});
+	assert_int_equal(rig_write(&rig, 2 * MIB, buf, CLUSTER), 0);
+	q = rig.image.state;
+	while (q->frees.n < QCOW2_FREES_MAX - 512) /* of nothing, but they take their place */
+		q->frees.rows[(q->frees.first + q->frees.n++) % QCOW2_FREES_MAX] =
+			(struct qcow2_free){.stamp = 1};
+	assert_int_equal(rig_run(&rig, discard), 0);
+	rig_close(&rig);
+	rig_tool("qemu-img check -q image");
+	rig_leave();
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -499,6 +531,7 @@ int main(void)
 		cmocka_unit_test(cut_images_are_an_error),
 		cmocka_unit_test(backing_files_are_the_users_choice),
 		cmocka_unit_test(long_chains_are_refused),
+		cmocka_unit_test(discarding_a_shared_table_fits_the_ring_of_frees),
 		cmocka_unit_test(all_readers_of_a_compressed_cluster_are_served),
 		cmocka_unit_test(full_refcounts_behind_the_file_are_not_searched_for_ever),
 	};

@@ -63,6 +63,7 @@ enum {
 	QCOW2_SLICE = 4096, /* bytes; what the cache reads at once */
 	QCOW2_RUNS_MAX = 64,
 	QCOW2_FREES_MAX = 4096,
+	QCOW2_FREES_STEP = QCOW2_SLICE / 8 + 1, /* a slice of entries, and their old table */
 	QCOW2_BUFFERS = 4,
 	QCOW2_INFLATERS = 2,
 };

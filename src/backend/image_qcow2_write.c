@@ -71,7 +71,7 @@ void qcow2_write_wait(struct image_req *r, void (*resume)(struct image_req *r))
 	struct qcow2 *q = qcow2_of(r);
 
 	r->mapping.resume = resume;
-	if (!qcow2_free_has_room(q, QCOW2_SLICE / 8))
+	if (!qcow2_free_has_room(q, QCOW2_FREES_STEP))
 		qcow2_sync_wait(q, r);
 	else
 		qcow2_take_wait(q, r);
@@ -97,7 +97,7 @@ static void link_new(struct image_req *r)
 	uint64_t at;
 	int e = m->error;
 
-	if (e == 0 && !qcow2_free_has_room(q, QCOW2_SLICE / 8)) {
+	if (e == 0 && !qcow2_free_has_room(q, QCOW2_FREES_STEP)) {
 		m->resume = link_new;
 		qcow2_sync_wait(q, r);
 		return;

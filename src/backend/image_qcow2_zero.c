@@ -83,7 +83,7 @@ static int zero_entries(struct image_req *r, uint64_t at, unsigned n, bool *ret_
 	}
 	if (e < 0 || to == 0)
 		return e;
-	*ret_waits = !qcow2_free_has_room(q, QCOW2_SLICE / 8);
+	*ret_waits = !qcow2_free_has_room(q, QCOW2_FREES_STEP);
 	if (!*ret_waits) {
 		e = qcow2_l2_prepare(q, position(r), &at); /* may be a copy now */
 		*ret_waits = e == -EAGAIN;
