@@ -111,8 +111,8 @@ static uint64_t reserve_limit(const struct qcow2 *q, uint64_t bytes)
 }
 
 /*
- * The next free clusters, from v->scan on; when that takes too long, from the end of the file, where
- * only an image that lies has none for long.
+ * The next free clusters, from v->scan on; when that takes too long, from the end of the file,
+ * where only an image that lies has none for long.
  */
 static int reserve_find(struct qcow2 *q, uint64_t max, unsigned *budget, uint64_t *end,
 			struct qcow2_run *ret)

@@ -460,7 +460,7 @@ static void all_readers_of_a_compressed_cluster_are_served(void **state)
 	rig_leave();
 }
 
-/* Refcount blocks for what lies behind the end of the file, and all of it used: no room is found. */
+/* Refcount blocks for what lies behind the end of the file say that all of it is used. */
 static void full_refcounts_behind_the_file_are_not_searched_for_ever(void **state)
 {
 	enum { UNIT = 512, BLOCKS = 2000, TABLE_CLUSTERS = (8 * BLOCKS + UNIT - 1) / UNIT };
@@ -493,7 +493,7 @@ static void full_refcounts_behind_the_file_are_not_searched_for_ever(void **stat
 	rig_leave();
 }
 
-/* A discard of a whole table that a snapshot has too; the ring of frees has room for its entries. */
+/* A discard of a whole table that a snapshot has too; there is room for frees of its entries. */
 static void discarding_a_shared_table_fits_the_ring_of_frees(void **state)
 {
 	static uint8_t buf[CLUSTER];
