@@ -108,5 +108,5 @@ def test_suspend_stops_time_and_resume_goes_on(place):
     uptimes, dates = seen['uptimes'], seen['dates']
     assert uptimes == sorted(uptimes) and dates == sorted(dates), 'a clock went back'
     assert len(uptimes) == seen['ticks_wanted']
-    assert max(b - a for a, b in zip(uptimes, uptimes[1:])) < seen['suspended_s'] + 2
+    assert max(b - a for a, b in zip(uptimes, uptimes[1:])) < seen['suspended_s'] + 10
     assert not re.search('soft lockup|rcu.*stall|Unstable', seen['rest']), seen['rest']

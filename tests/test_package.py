@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """The Debian package: built, checked by lintian, installed on a Debian system, and used there."""
+import fcntl
 import os
 import shutil
 import subprocess
@@ -48,7 +49,20 @@ def run(*argv, **how):
 
 @pytest.fixture(scope='module', name='packages')
 def fixture_packages():
-    """The folder with the packages, built from what git tracks."""
+    """The folder with the packages, built from what git tracks, once for all workers."""
+    this_run = os.environ.get('PYTEST_XDIST_TESTRUNUID', str(os.getpid()))
+    HERE.parent.mkdir(exist_ok=True)
+    with open(HERE.parent / 'package.lock', 'a+', encoding='ascii') as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        lock.seek(0)
+        if lock.read() != this_run:
+            _build()
+            lock.truncate(0)
+            lock.write(this_run)
+    return HERE
+
+
+def _build():
     shutil.rmtree(HERE, ignore_errors=True)
     source = HERE / 'source'
     source.mkdir(parents=True)
@@ -58,7 +72,6 @@ def fixture_packages():
         shutil.copy2(TOP / name, source / name, follow_symlinks=False)
     run('dpkg-buildpackage', '-us', '-uc', '-b', cwd=source,
         env={**os.environ, 'DEB_BUILD_OPTIONS': 'noautodbgsym parallel=2'})
-    return HERE
 
 
 def test_lintian_finds_nothing(packages):

@@ -397,6 +397,12 @@ static int (*const handlers[VU_REQUEST_END])(struct session *s, struct vu_msg *m
 
 /* ---- the connection ---- */
 
+/* Whether r means that the front end has hung up, which it may at any time. */
+static bool is_hangup(int r)
+{
+	return r == -EPIPE || r == -ECONNRESET;
+}
+
 /* Refused requests end the connection unless the front end asked for an answer. */
 static int handle(struct session *s, struct vu_msg *m)
 {
@@ -404,7 +410,7 @@ static int handle(struct session *s, struct vu_msg *m)
 	bool is_known = m->request < VU_REQUEST_END && handlers[m->request];
 	int r = is_known ? handlers[m->request](s, m) : -ENOSYS;
 
-	if (r < 0)
+	if (r < 0 && !is_hangup(r))
 		log_warn("front end: %s refused: %s", vu_request_name(m->request), strerror(-r));
 	if (vu_has_reply(m->request) && is_known)
 		return r;
