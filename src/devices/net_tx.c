@@ -92,30 +92,20 @@ static bool frame_out(struct net_pair *p)
 	return true;
 }
 
-/* The next frame to be sent; false: there is none. */
-static bool frame_next(struct net_pair *p)
-{
-	struct net_tx *tx = &p->tx;
-	struct vq *q = net_tx_queue(p);
-
-	while (!tx->is_held && vq_pop(q, &tx->chain)) {
-		tx->is_held = frame_begin(p->net, &tx->frame, &tx->chain);
-		if (!tx->is_held)
-			vq_push(q, &tx->chain);
-	}
-	return tx->is_held;
-}
-
-/* Sends up to limit frames; how many. */
+/* Sends up to limit frames, those counted that cannot be; how many. */
 static unsigned send_some(struct net_pair *p, unsigned limit)
 {
 	struct vq *q = net_tx_queue(p);
+	struct net_tx *tx = &p->tx;
 	unsigned n = 0;
 
-	while (n < limit && frame_next(p) && frame_out(p)) {
-		vq_push(q, &p->tx.chain);
-		p->tx.is_held = p->tx.is_passed = false;
-		n++;
+	for (; n < limit && (tx->is_held || vq_pop(q, &tx->chain)); n++) {
+		if (!tx->is_held)
+			tx->is_held = frame_begin(p->net, &tx->frame, &tx->chain);
+		if (tx->is_held && !frame_out(p))
+			break;
+		vq_push(q, &tx->chain);
+		tx->is_held = tx->is_passed = false;
 	}
 	vq_notify(q);
 	return n;
