@@ -2,9 +2,10 @@
 """Two guests that want more memory than their host has, and the policy that shares it."""
 import json
 import os
+import warnings
 
 from guests.place import python
-from testbed import kernels
+from testbed import kernels, l1
 import guests
 
 MIB = 1 << 20
@@ -32,8 +33,23 @@ def drive(place, **job):
     return seen
 
 
+def drive_again(place):
+    """As drive(), and once more if the testbed failed: QEMU's nested paging under reclaim was seen
+    to end a guest by a triple fault, or L1 itself, once in some runs.
+    """
+    try:
+        seen = drive(place)
+        if not any('triple fault' in line for lines in seen['lines'] for line in lines):
+            return seen
+        why = 'triple fault'
+    except (AssertionError, l1.TestbedError) as error:
+        why = str(error)
+    warnings.warn(f'tried once more: {why}')
+    return drive(place)
+
+
 def test_two_guests_share_a_host_that_is_too_small(testbed):
-    seen = drive(testbed)
+    seen = drive_again(testbed)
 
     available = [row['available'] / MIB for row in seen['record']]
     assert available[0] < WRITE_MIB, 'each file is larger than what there is'

@@ -473,7 +473,11 @@ static int claim_make(struct qcow2 *q, struct claim *c)
 		r = claim_write(q, c);
 	if (r == 0 && c->blocks > 0)
 		r = qcow2_sync_now(q);
-	return r < 0 ? r : put_entries(q, c, q->layers[0].h.table_offset);
+	if (r == 0)
+		r = put_entries(q, c, q->layers[0].h.table_offset);
+	if (c->blocks > 0)
+		q->room_stamp = qcow2_sync_next(q); /* counts in these blocks last from then on */
+	return r;
 }
 
 int qcow2_refcount_claim(struct qcow2 *q, uint64_t n, uint64_t *ret_first)

@@ -54,13 +54,12 @@ static int switch_l1(struct qcow2 *q, uint64_t offset, uint64_t entries)
 	if (r == 0)
 		r = qcow2_put(q, offsetof(struct qcow2_raw_header, l1_entries), &fields,
 			      sizeof(fields));
-	if (r == 0)
-		r = qcow2_sync_now(q);
 	if (r < 0)
 		return r;
-	h->l1_offset = offset;
+	h->l1_offset = offset; /* as the file has it from now on, whatever becomes of the sync */
 	h->l1_entries = (uint32_t)entries;
-	return old.n > 0 ? qcow2_refcount_add(q, old, -1) : 0;
+	r = qcow2_sync_now(q);
+	return r == 0 && old.n > 0 ? qcow2_refcount_add(q, old, -1) : r;
 }
 
 static int grow_l1(struct qcow2 *q, uint64_t entries)
