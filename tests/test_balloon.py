@@ -34,8 +34,10 @@ def drive(place, **job):
 
 
 def drive_again(place):
-    """As drive(), and once more if the testbed failed: QEMU's nested paging under reclaim was seen
-    to end a guest by a triple fault, or L1 itself, once in some runs.
+    """As drive(), and once more, with a warning, where a guest or L1 itself ended early.
+
+    Seen in two of six runs on a loaded machine, a triple fault among them.  What does it is not
+    known; QEMU's nested paging, with L1 reclaiming all the while, is suspected.
     """
     try:
         seen = drive(place)
