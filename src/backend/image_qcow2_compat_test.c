@@ -176,8 +176,7 @@ static void images_of_qemu_are_read_and_written(void **state)
 	struct model m;
 
 	(void)state;
-	if (!rig_has_tools())
-		skip();
+	RIG_NEEDS_TOOLS();
 	rig_enter(false);
 	raw_make("base", BYTES, true);
 	for (unsigned n = 0; combination(n, &c); n++) {
@@ -235,8 +234,7 @@ static void use_ours(const struct qcow2_create_options *o)
 static void qemu_reads_and_writes_ours(void **state)
 {
 	(void)state;
-	if (!rig_has_tools())
-		skip();
+	RIG_NEEDS_TOOLS();
 	rig_enter(false);
 	raw_make("base", BYTES, true);
 	for (unsigned bits = 9; bits <= 21; bits++)

@@ -562,8 +562,7 @@ static void no_cut_leaves_more_than_leaks(void **test_state)
 	unsigned cuts = from_environment("QCOW2_TEST_CUTS", 2800) / ARRAY_LEN(kinds);
 
 	(void)test_state;
-	if (!rig_has_tools())
-		skip();
+	RIG_NEEDS_TOOLS();
 	data = malloc(DATA_MAX);
 	stable = malloc(FILE_MAX);
 	state = calloc(1, FILE_MAX);

@@ -298,8 +298,7 @@ static void damage_is_an_error_and_nothing_worse(void **state)
 	struct rusage usage;
 
 	(void)state;
-	if (!rig_has_tools())
-		skip();
+	RIG_NEEDS_TOOLS();
 	rig_enter(false);
 	make_sound();
 	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
@@ -325,8 +324,7 @@ static void cut_images_are_an_error(void **state)
 	struct rig rig;
 
 	(void)state;
-	if (!rig_has_tools())
-		skip();
+	RIG_NEEDS_TOOLS();
 	rig_enter(false);
 	make_sound();
 	for (size_t i = 0; i < ARRAY_LEN(lengths); i++) {
@@ -364,8 +362,7 @@ static void backing_files_are_the_users_choice(void **state)
 	struct rig rig;
 
 	(void)state;
-	if (!rig_has_tools())
-		skip();
+	RIG_NEEDS_TOOLS();
 	rig_enter(false);
 	raw_make("base", MIB, true);
 	assert_non_null(getcwd(here, sizeof(here)));
@@ -401,8 +398,7 @@ static void long_chains_are_refused(void **state)
 	struct rig rig;
 
 	(void)state;
-	if (!rig_has_tools())
-		skip();
+	RIG_NEEDS_TOOLS();
 	rig_enter(false);
 	raw_make("i0", MIB, true);
 	for (unsigned i = 1; i < 40; i++)
@@ -435,8 +431,7 @@ static void all_readers_of_a_compressed_cluster_are_served(void **state)
 	struct rig rig;
 
 	(void)state;
-	if (!rig_has_tools())
-		skip();
+	RIG_NEEDS_TOOLS();
 	rig_enter(false);
 	raw_make("base", MIB, false);
 	rig_tool("qemu-img convert -c -f raw -O qcow2 base image");
@@ -469,8 +464,7 @@ static void full_refcounts_behind_the_file_are_not_searched_for_ever(void **stat
 	struct rig rig;
 
 	(void)state;
-	if (!rig_has_tools())
-		skip();
+	RIG_NEEDS_TOOLS();
 	rig_enter(false);
 	rig_tool("qemu-img create -q -f qcow2 -o cluster_size=%d,refcount_bits=64 image 64k", UNIT);
 	auto_fd fd = open("image", O_RDWR | O_CLOEXEC);
@@ -502,8 +496,7 @@ static void discarding_a_shared_table_fits_the_ring_of_frees(void **state)
 	struct rig rig;
 
 	(void)state;
-	if (!rig_has_tools())
-		skip();
+	RIG_NEEDS_TOOLS();
 	rig_enter(false);
 	rig_tool("qemu-img create -q -f qcow2 -o cluster_size=%d image 4M", CLUSTER);
 	rig_open(&rig, "image", &(struct rig_options){.writable = true});

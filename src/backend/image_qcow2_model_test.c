@@ -143,8 +143,7 @@ static void run_kind(const struct kind *k)
 static void random_requests_do_what_the_model_does(void **state)
 {
 	(void)state;
-	if (!rig_has_tools())
-		skip();
+	RIG_NEEDS_TOOLS();
 	print_message("# seed %llu\n", (unsigned long long)seed());
 	for (size_t i = 0; i < ARRAY_LEN(kinds); i++) {
 		print_message("# %s, %d\n", kinds[i].create, (int)kinds[i].start);

@@ -9,6 +9,7 @@
 #pragma once
 
 #include "backend/image.h"
+#include "base/skip.h"
 
 #include <stdbool.h>
 #include <stdint.h>
@@ -29,8 +30,9 @@ __attribute__((format(printf, 1, 2))) void rig_tool(const char *format, ...);
 __attribute__((format(printf, 1, 2))) int rig_try(const char *format, ...);
 extern char rig_said[4096];
 
-/* Ends the test program as skipped when there is no qemu-img. */
+/* Whether there is a qemu-img; the test that cannot do without it says so and is skipped. */
 bool rig_has_tools(void);
+#define RIG_NEEDS_TOOLS() SKIP_UNLESS(rig_has_tools(), "qemu-img and qemu-io (package qemu-utils)")
 
 struct rig {
 	struct loop loop;

@@ -387,8 +387,7 @@ static void random_requests_do_what_the_model_does(void **state)
 	uint64_t n = from_environment("QCOW2_TEST_REQUESTS", 1500 * ARRAY_LEN(kinds));
 
 	(void)state;
-	if (!rig_has_tools())
-		skip();
+	RIG_NEEDS_TOOLS();
 	for (size_t i = 0; i < ARRAY_LEN(kinds); i++) {
 		start(&kinds[i], i % 2 ? HARNESS_THREAD : HARNESS_PROCESS);
 		load_run(n / ARRAY_LEN(kinds), unit_of(&kinds[i]));
@@ -401,8 +400,7 @@ static void kills_lose_nothing_and_leave_no_more_than_leaks(void **state)
 	unsigned kills = (unsigned)from_environment("BLOCK_TEST_KILLS", 50) / ARRAY_LEN(kinds);
 
 	(void)state;
-	if (!rig_has_tools())
-		skip();
+	RIG_NEEDS_TOOLS();
 	for (size_t i = 0; i < ARRAY_LEN(kinds); i++) {
 		start(&kinds[i], HARNESS_PROCESS);
 		for (unsigned kill = 0; kill < kills; kill++) {

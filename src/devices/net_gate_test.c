@@ -8,6 +8,7 @@
 #include "base/fd.h"
 #include "devices/harness_test.h"
 #include "base/netns_test.h"
+#include "base/skip.h"
 #include "virtio/ids.h"
 
 #include <dirent.h>
@@ -61,8 +62,7 @@ static void begin_on_tap(const char *options, enum harness_kind kind)
 	if (!was_tried)
 		has_network = netns_enter(); /* passt, before, needs the host's */
 	was_tried = true;
-	if (!has_network)
-		skip();
+	SKIP_UNLESS(has_network, "namespaces of its own and /dev/net/tun");
 	snprintf(text, sizeof(text), TAP "%s", options);
 	begin(text, kind);
 	packets = netns_packet_socket("t0", ETH_P_IP);
@@ -358,8 +358,7 @@ static void passt_answers(void)
 static void test_passt_serves_a_jailed_card(void **state)
 {
 	(void)state;
-	if (!has_passt())
-		skip();
+	SKIP_UNLESS(has_passt(), "passt (package passt)");
 	begin("user,mtu=1500,allow=192.0.2.1", HARNESS_PROCESS);
 	passt_answers();
 	assert_true(passt_of(h.pid) > 0);
@@ -370,8 +369,7 @@ static void test_end_of_passt_is_the_end_of_the_process(void **state)
 	pid_t pid;
 
 	(void)state;
-	if (!has_passt())
-		skip();
+	SKIP_UNLESS(has_passt(), "passt (package passt)");
 	begin("user", HARNESS_PROCESS);
 	passt_answers();
 	pid = passt_of(h.pid);
