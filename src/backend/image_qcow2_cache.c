@@ -245,6 +245,25 @@ int qcow2_put_zeroes(struct qcow2 *q, uint64_t offset, uint64_t n)
 	return r;
 }
 
+int qcow2_copy(struct qcow2 *q, uint64_t to, uint64_t from, uint64_t bytes)
+{
+	uint8_t slice[QCOW2_SLICE];
+	int r = 0;
+
+	for (uint64_t done = 0; r == 0 && done < bytes;) {
+		size_t n;
+		const uint8_t *p = qcow2_cache_get(q, 0, from + done, &n, &r);
+
+		if (!p)
+			break;
+		n = (size_t)min_u64(n, bytes - done);
+		memcpy(slice, p, n);
+		r = qcow2_put(q, to + done, slice, n);
+		done += n;
+	}
+	return r;
+}
+
 void qcow2_cache_forget(struct qcow2 *q, uint64_t offset, uint64_t n)
 {
 	uint64_t end = offset + n;

@@ -384,28 +384,6 @@ static int put_entries(struct qcow2 *q, const struct claim *c, uint64_t table)
 	return r < 0 ? r : put_some(q, table, c->range, own, at);
 }
 
-/* The table at its new place, with the old one's entries. */
-static int copy_table(struct qcow2 *q, uint64_t to)
-{
-	const struct qcow2_header *h = &q->layers[0].h;
-	uint64_t bytes = (uint64_t)h->table_clusters << q->cluster_bits;
-	uint8_t slice[QCOW2_SLICE];
-	int r = 0;
-
-	for (uint64_t done = 0; r == 0 && done < bytes;) {
-		size_t n;
-		const uint8_t *p = qcow2_cache_get(q, 0, h->table_offset + done, &n, &r);
-
-		if (!p)
-			break;
-		n = (size_t)min_u64(n, bytes - done);
-		memcpy(slice, p, n);
-		r = qcow2_put(q, to + done, slice, n);
-		done += n;
-	}
-	return r;
-}
-
 static int switch_table(struct qcow2 *q, uint64_t offset, uint64_t clusters)
 {
 	struct qcow2_header *h = &q->layers[0].h;
@@ -435,6 +413,7 @@ static uint64_t end_of_file(const struct qcow2 *q)
 /* A table half as large again, or as large as it takes. */
 static int grow_table(struct qcow2 *q, uint64_t entries)
 {
+	const struct qcow2_header *h = &q->layers[0].h;
 	struct claim c = claim_at(q, max_u64(end_of_file(q), table_entries(q) * block_covers(q)));
 	int r;
 
@@ -449,7 +428,8 @@ static int grow_table(struct qcow2 *q, uint64_t entries)
 	if (r == 0)
 		r = claim_write(q, &c);
 	if (r == 0)
-		r = copy_table(q, c.first << q->cluster_bits);
+		r = qcow2_copy(q, c.first << q->cluster_bits, h->table_offset,
+			       (uint64_t)h->table_clusters << q->cluster_bits);
 	if (r == 0)
 		r = put_entries(q, &c, c.first << q->cluster_bits);
 	return r < 0 ? r : switch_table(q, c.first << q->cluster_bits, c.n);

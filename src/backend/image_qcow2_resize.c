@@ -18,27 +18,6 @@ static uint64_t l1_entries_for(const struct qcow2 *q, uint64_t size)
 	return size / per_entry + (size % per_entry != 0);
 }
 
-static int copy_l1(struct qcow2 *q, uint64_t to)
-{
-	const struct qcow2_header *h = &q->layers[0].h;
-	uint64_t bytes = 8 * (uint64_t)h->l1_entries;
-	uint8_t slice[QCOW2_SLICE];
-	int r = 0;
-
-	for (uint64_t done = 0; r == 0 && done < bytes;) {
-		size_t n;
-		const uint8_t *p = qcow2_cache_get(q, 0, h->l1_offset + done, &n, &r);
-
-		if (!p)
-			break;
-		n = (size_t)min_u64(n, bytes - done);
-		memcpy(slice, p, n);
-		r = qcow2_put(q, to + done, slice, n);
-		done += n;
-	}
-	return r;
-}
-
 /* l1_size and l1_table_offset lie side by side, at 36. */
 static int switch_l1(struct qcow2 *q, uint64_t offset, uint64_t entries)
 {
@@ -65,10 +44,12 @@ static int switch_l1(struct qcow2 *q, uint64_t offset, uint64_t entries)
 static int grow_l1(struct qcow2 *q, uint64_t entries)
 {
 	uint64_t clusters = round_up(8 * entries, q->cluster) >> q->cluster_bits, first;
+	const struct qcow2_header *h = &q->layers[0].h;
 	int r = qcow2_refcount_claim(q, clusters, &first);
 
 	if (r == 0)
-		r = copy_l1(q, first << q->cluster_bits);
+		r = qcow2_copy(q, first << q->cluster_bits, h->l1_offset,
+			       8 * (uint64_t)h->l1_entries);
 	return r < 0 ? r : switch_l1(q, first << q->cluster_bits, entries);
 }
 

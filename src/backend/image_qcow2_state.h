@@ -223,6 +223,9 @@ int qcow2_get64(struct qcow2 *q, unsigned layer, uint64_t offset, uint64_t *ret)
 
 /* Writes metadata of layer 0; also to the cache. */
 int qcow2_put(struct qcow2 *q, uint64_t offset, const void *bytes, size_t n) MUST_CHECK;
+
+/* A table of layer 0 at a new place, with the entries of the old one. */
+int qcow2_copy(struct qcow2 *q, uint64_t to, uint64_t from, uint64_t bytes) MUST_CHECK;
 int qcow2_put_durable(struct qcow2 *q, uint64_t offset, const void *bytes, size_t n)
 	MUST_CHECK; /* on the disk when it returns */
 int qcow2_put64(struct qcow2 *q, uint64_t offset, uint64_t value) MUST_CHECK;
