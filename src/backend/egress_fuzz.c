@@ -253,7 +253,8 @@ static bool read_ip6(const struct input *in, struct packet *p)
 	p->hops = in->frame[21];
 	p->from = in->frame + 22;
 	p->to = in->frame + 38;
-	if (p->end > in->length)
+	if (p->end > in->length || is_address(p->from, "::ffff:0.0.0.0", 96) ||
+	    is_address(p->to, "::ffff:0.0.0.0", 96))
 		return false;
 	while (p->first &&
 	       (p->protocol == 0 || p->protocol == 43 || p->protocol == 44 || p->protocol == 60))
