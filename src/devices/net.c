@@ -126,11 +126,13 @@ void net_again(struct net *n, uint32_t *bits, unsigned pair)
 static void again_ready(struct watch *w, uint32_t events)
 {
 	struct net *n = container_of(w, struct net, again);
-	uint32_t tx = n->again_tx, rx = n->again_rx;
+	uint32_t tx = n->again_tx, rx = n->again_rx, ctrl = n->again_ctrl;
 
 	(void)events;
 	fd_drain(w->fd);
-	n->again_tx = n->again_rx = 0;
+	n->again_tx = n->again_rx = n->again_ctrl = 0;
+	if (ctrl && n->device.started)
+		net_ctrl_serve(n);
 	for (; rx && n->device.started; rx &= rx - 1)
 		net_rx_serve(&n->pairs[__builtin_ctz(rx)]);
 	for (; tx && n->device.started; tx &= tx - 1)
@@ -175,7 +177,7 @@ static void net_stop(struct device *d)
 	d->started = false;
 	for (unsigned i = 0; i < n->backend->pairs; i++)
 		net_pair_watch(&n->pairs[i]);
-	n->again_tx = n->again_rx = 0;
+	n->again_tx = n->again_rx = n->again_ctrl = 0;
 }
 
 static void net_reset(struct device *d)

@@ -159,6 +159,7 @@ struct net {
 	struct net_counters counters;
 	uint32_t head_bytes; /* what net_frame_judge() needs to see, at most NET_HEAD_MAX */
 	uint32_t again_rx, again_tx; /* bit i: pair i has more to do than one turn allows */
+	uint32_t again_ctrl;	     /* bit 0: so has the control queue */
 	struct watch again;
 	bool link_down;
 
@@ -194,7 +195,7 @@ static inline bool net_has(const struct net *n, unsigned feature)
 /* Waits for what the pair needs. */
 void net_pair_watch(struct net_pair *p);
 
-/* Goes on with the pair's queue after others had their turn; bits of again_rx or again_tx. */
+/* Goes on with the pair's queue after others had their turn; bits of one of n->again_*. */
 void net_again(struct net *n, uint32_t *bits, unsigned pair);
 
 /* ---- net_rx.c ---- */

@@ -16,6 +16,9 @@
 
 enum { VLAN_ID = 0xfff, ETHER_TYPE = 12, VLAN_TAG = 14 };
 
+/* Commands before others get their turn; a driver sends them one by one. */
+enum { TURN_MAX = 32 };
+
 static const uint64_t guest_offloads =
 	VIRTIO_BIT(VIRTIO_NET_F_GUEST_CSUM) | VIRTIO_BIT(VIRTIO_NET_F_GUEST_TSO4) |
 	VIRTIO_BIT(VIRTIO_NET_F_GUEST_TSO6) | VIRTIO_BIT(VIRTIO_NET_F_GUEST_ECN) |
@@ -297,8 +300,9 @@ void net_ctrl_serve(struct net *n)
 {
 	struct vq *q = &n->device.queues[ctrl_index(n)];
 	struct chain *c = &n->ctrl_chain;
+	unsigned turn = 0;
 
-	while (vq_pop(q, c)) {
+	for (; turn < TURN_MAX && vq_pop(q, c); turn++) {
 		uint8_t answer = execute(n, c) ? VIRTIO_NET_OK : VIRTIO_NET_ERR;
 
 		if (!chain_put(c, &answer, sizeof(answer)))
@@ -307,6 +311,8 @@ void net_ctrl_serve(struct net *n)
 		vq_push(q, c);
 	}
 	vq_notify(q);
+	if (turn == TURN_MAX)
+		net_again(n, &n->again_ctrl, 0);
 }
 
 bool net_is_ctrl(const struct net *n, unsigned queue)

@@ -371,6 +371,117 @@ static void test_guest_that_switches_segments_off_gets_frames(void **state)
 	segments_are_cut(true);
 }
 
+/* ---- UDP in segments: Linux 6.2 ---- */
+
+enum { UDP_HEADERS = 42 };
+
+static const uint64_t uso_features =
+	VIRTIO_BIT(NET_F_HOST_USO) | VIRTIO_BIT(NET_F_GUEST_USO4) | VIRTIO_BIT(NET_F_GUEST_USO6);
+
+static void begin_uso(uint64_t without)
+{
+	begin_with(OPTIONS, HARNESS_THREAD,
+		   (struct driver_options){.features = (all_features | uso_features) & ~without});
+	SKIP_UNLESS((h.d.offered & uso_features) == uso_features, "a kernel that cuts UDP");
+}
+
+/* Ethernet, IPv4 and UDP headers in front of n bytes. */
+static size_t udp_make(uint8_t *f, const char *from, const char *to, size_t n)
+{
+	uint16_t length = htons((uint16_t)(8 + n));
+
+	tcp_make(f, from, to, n + UDP_HEADERS - 54);
+	f[23] = 17;
+	memcpy(f + 38, &length, sizeof(length));
+	memset(f + 40, 0, 2);
+	return UDP_HEADERS + n;
+}
+
+static void test_udp_segments_of_the_guest_are_left_to_the_host(void **state)
+{
+	const struct net_header uso = header(1, NET_HDR_GSO_UDP_L4, UDP_HEADERS, 1000, 34, 6);
+	static uint8_t frame[65536], packet[65536];
+	struct net_header seen = {0};
+	auto_fd ip = -1;
+	size_t n;
+
+	(void)state;
+	begin_uso(0);
+	ip = netns_packet_socket("t0", 0x0800);
+	n = udp_make(frame, "10.77.0.2", "10.77.0.1", 8000);
+	guest_send(&uso, frame, n, 4096);
+	guest_sent();
+	assert_int_equal(host_receive(ip, packet, sizeof(packet), WAIT_MS), n + PACKET_HEADER);
+	memcpy(&seen, packet, PACKET_HEADER);
+	assert_int_equal(seen.gso_type, NET_HDR_GSO_UDP_L4);
+	assert_int_equal(le16_get(seen.gso_size), 1000);
+	assert_memory_equal(packet + PACKET_HEADER, frame, n);
+}
+
+static void test_udp_segments_that_were_not_agreed_on_are_refused(void **state)
+{
+	const struct net_header uso = header(1, NET_HDR_GSO_UDP_L4, UDP_HEADERS, 1000, 34, 6),
+				ecn = header(1, NET_HDR_GSO_UDP_L4 | VIRTIO_NET_HDR_GSO_ECN,
+					     UDP_HEADERS, 1000, 34, 6);
+	static uint8_t frame[65536];
+	size_t n = udp_make(frame, "10.77.0.2", "10.77.0.1", 8000);
+
+	(void)state;
+	begin_uso(VIRTIO_BIT(NET_F_HOST_USO));
+	guest_send(&uso, frame, n, 4096);
+	guest_sent();
+	guest_send(&ecn, frame, n, 4096);
+	guest_sent();
+	assert_int_equal(counter("tx_malformed"), 2);
+}
+
+/* Sends 8000 bytes of UDP to the guest, to be cut into 1000; n buffers take them. */
+static void host_send_datagrams(void)
+{
+	const struct net_header uso = header(1, NET_HDR_GSO_UDP_L4, UDP_HEADERS, 1000, 34, 6);
+	static uint8_t packet[65536];
+	size_t n = udp_make(packet + PACKET_HEADER, "10.77.0.1", "10.77.0.2", 8000);
+	auto_fd ip = netns_packet_socket("t0", 0x0800);
+
+	memcpy(packet, &uso, PACKET_HEADER);
+	assert_int_equal(send(ip, packet, PACKET_HEADER + n, 0), PACKET_HEADER + n);
+}
+
+static void test_udp_segments_of_the_host_are_left_to_the_guest(void **state)
+{
+	struct driver_used used;
+	struct net_header seen;
+
+	(void)state;
+	begin_uso(0);
+	give_buffers(RX, 10, 1500);
+	host_send_datagrams();
+	for (unsigned i = 0; i < 6; i++)
+		assert_int_equal(driver_wait(queue(RX), WAIT_MS, &used), 0);
+	memcpy(&seen, buffer(0), sizeof(seen));
+	assert_int_equal(seen.gso_type, NET_HDR_GSO_UDP_L4);
+	assert_int_equal(le16_get(seen.gso_size), 1000);
+	assert_int_equal(le16_get(seen.num_buffers), 6);
+}
+
+/* The kernel knows both kinds of IP only together. */
+static void test_guest_that_wants_one_kind_of_udp_segments_gets_frames(void **state)
+{
+	struct driver_used used;
+	struct net_header seen;
+
+	(void)state;
+	begin_uso(VIRTIO_BIT(NET_F_GUEST_USO6));
+	give_buffers(RX, 10, 1500);
+	host_send_datagrams();
+	for (unsigned i = 0; i < 8; i++) {
+		assert_int_equal(driver_wait(queue(RX), WAIT_MS, &used), 0);
+		assert_int_equal(used.len, HEADER + UDP_HEADERS + 1000);
+		memcpy(&seen, buffer(i), sizeof(seen));
+		assert_int_equal(seen.gso_type, VIRTIO_NET_HDR_GSO_NONE);
+	}
+}
+
 /* ---- death ---- */
 
 static void test_frames_go_on_after_death(void **state)
@@ -418,6 +529,10 @@ int main(void)
 		TEST(segments_of_the_host_are_left_to_the_guest),
 		TEST(guest_that_does_not_want_segments_gets_frames),
 		TEST(guest_that_switches_segments_off_gets_frames),
+		TEST(udp_segments_of_the_guest_are_left_to_the_host),
+		TEST(udp_segments_that_were_not_agreed_on_are_refused),
+		TEST(udp_segments_of_the_host_are_left_to_the_guest),
+		TEST(guest_that_wants_one_kind_of_udp_segments_gets_frames),
 		cmocka_unit_test_teardown(test_frames_go_on_after_death, stop_and_remove_tap),
 	};
 
