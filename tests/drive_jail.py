@@ -68,6 +68,9 @@ def observe(pid):
         'interfaces': [line.split(':')[0].strip()
                        for line in (proc / 'net/dev').read_text().splitlines()[2:]],
         'fds': fds,
+        'shared': sorted(line.split(maxsplit=5)[5].strip()
+                         for line in (proc / 'maps').read_text().splitlines()
+                         if 'rw-s' in line),
         'limits': limits(proc),
     }
 

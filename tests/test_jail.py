@@ -39,7 +39,8 @@ MAX_FDS = {'main': 8192, 'vsock0': 4096 + 256}  # each connection is one
 MAIN_FDS = {'/dev/null', 'pipe', 'socket', 'kvm', 'folder', 'sock', 'vsock',
             '/memfd:guest-low (deleted)', *(f'anon_inode:[{kind}]'
               for kind in ('eventfd', 'eventpoll', 'pidfd', 'signalfd', 'timerfd')),
-            'anon_inode:kvm-vm', 'anon_inode:kvm-vcpu:0', 'anon_inode:kvm-vcpu:1'}
+            'anon_inode:kvm-vm', 'anon_inode:kvm-vcpu:0', 'anon_inode:kvm-vcpu:1',
+            *(f'/memfd:{name} (deleted)' for name in DEVICES)}
 
 
 def look(user, place, *guest):
@@ -180,6 +181,13 @@ def test_device_holds_its_fds_only(seen, name):
     activated = {'anon_inode:[eventfd]': 3 * QUEUES[name], '/memfd:guest-low (deleted)': 1}
     assert Counter(fds.values()) == \
         Counter(COMMON_FDS) + Counter(OWN_FDS[name]) + Counter(activated if seen['linux'] else {})
+
+
+@pytest.mark.parametrize('name', DEVICES)
+def test_device_writes_to_its_own_counters_only(seen, name):
+    counters = {f'/memfd:{other} (deleted)' for other in DEVICES}
+
+    assert counters & set(seen['processes'][name]['shared']) == {f'/memfd:{name} (deleted)'}
 
 
 @pytest.mark.parametrize('name', DEVICES)

@@ -545,8 +545,12 @@ static void expect_refused(const char *options, const char *reason)
 	int pair[2];
 
 	assert_int_equal(fd_socketpair(SOCK_STREAM, pair), 0);
-	assert_true(device_thread_start_take("console", "console0", options, pair[1], -1, &t, &e) <
-		    0);
+	assert_true(device_thread_start_take(&(struct device_thread_args){.type = "console",
+									   .name = "console0",
+									   .options = options,
+									   .sock = pair[1],
+									   .control_sock = -1},
+					     &t, &e) < 0);
 	if (!strstr(e.text, reason))
 		fail_msg("%s: %s", options, e.text);
 	close(pair[0]);

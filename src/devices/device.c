@@ -48,10 +48,35 @@ void device_kept_add_take(struct device_kept *k, int fd)
 	k->fd[k->n++] = fd;
 }
 
+const struct counter device_counters[] = {
+	[VQ_REQUESTS] = {"requests", COUNTER_EVENTS, "Requests that were completed"},
+	[VQ_BYTES_OUT] = {"out_bytes", COUNTER_BYTES, "Bytes of the guest's in requests"},
+	[VQ_BYTES_IN] = {"in_bytes", COUNTER_BYTES, "Bytes written into requests"},
+	[VQ_INTERRUPTS] = {"interrupts", COUNTER_EVENTS, "Interrupts sent to the guest"},
+	[VQ_BROKEN] = {"broken", COUNTER_EVENTS, "Times that the guest broke a queue's rules"},
+	[DEVICE_KICKS] = {"kicks", COUNTER_EVENTS, "Times that the guest said there is work"},
+	[DEVICE_ERRORS] = {"errors", COUNTER_EVENTS, "Requests that failed or made no sense"},
+	[DEVICE_COUNTERS] = {.name = NULL},
+};
+
+static int shared_make(struct device *d, struct err *e)
+{
+	if (d->shared)
+		return 0;
+	d->own_shared = aligned_alloc(_Alignof(struct device_shared), sizeof(*d->own_shared));
+	if (!d->own_shared)
+		return err_set(e, ENOMEM, "cannot keep counters");
+	memset(d->own_shared, 0, sizeof(*d->own_shared));
+	d->shared = d->own_shared;
+	return 0;
+}
+
 int device_open(struct device *d, struct err *e)
 {
-	int r = d->type->keep && d->kept.n == 0 ? d->type->keep(d, e) : 0;
+	int r = shared_make(d, e);
 
+	if (r == 0 && d->type->keep && d->kept.n == 0)
+		r = d->type->keep(d, e);
 	return r == 0 && d->type->open ? d->type->open(d, e) : r;
 }
 
@@ -62,6 +87,7 @@ void device_free(struct device *d)
 	device_kept_fini(&d->kept);
 	if (d->type->opts)
 		opt_fini(d->type->opts, d);
+	free(d->own_shared);
 	free(d->queues);
 	free(d);
 }

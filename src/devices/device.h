@@ -13,6 +13,7 @@
 #pragma once
 
 #include "base/attr.h"
+#include "base/counter.h"
 #include "base/err.h"
 #include "base/json.h"
 #include "base/loop.h"
@@ -130,7 +131,13 @@ struct device_type {
 	/* Ended by a name of NULL; NULL: only status. */
 	const struct device_command *commands;
 
-	/* Adds counters of its own to the reply to status. Optional. */
+	/*
+	 * What counters[DEVICE_COUNTERS] and those behind it are; NULL: it has none of its own.
+	 * The reply to status has them too.
+	 */
+	const struct counter *counters;
+
+	/* Adds what else there is to say to the reply to status. Optional. */
 	void (*status)(struct device *d, struct json *reply);
 };
 
@@ -138,6 +145,26 @@ enum {
 	DEVICE_QUEUES_MAX = 32,
 	DEVICE_QUEUE_SIZE = 256,
 	DEVICE_KEPT_MAX = 12,
+};
+
+/* Counters of every device, at the beginning of device_shared.counters. */
+enum {
+	DEVICE_KICKS = VQ_COUNTERS, /* those before are virtio/vq.h's */
+	DEVICE_ERRORS,
+	DEVICE_COUNTERS, /* the device's own begin here */
+	DEVICE_COUNTERS_MAX = 4096 / sizeof(uint64_t),
+};
+
+/* Names of those below DEVICE_COUNTERS; device.c. */
+extern const struct counter device_counters[];
+
+/*
+ * Memory that a device process has in common with main, whose it is: it outlives the process, and
+ * the next one goes on with what is there.  Main must not believe what it reads in it.  A whole
+ * number of pages.
+ */
+struct device_shared {
+	_Alignas(4096) uint64_t counters[DEVICE_COUNTERS_MAX];
 };
 
 struct session;
@@ -167,6 +194,8 @@ struct device {
 	void *state;
 	bool has_kernel_threads;  /* as kernel_threads of the type; set by open() */
 	struct device_kept kept;  /* owned */
+	struct device_shared *shared; /* from open() on; borrowed */
+	struct device_shared *own_shared; /* if nobody gave it any; owned */
 	struct session *session;  /* private to session.c */
 };
 
@@ -175,6 +204,12 @@ struct device {
  * object, {"ok":true,...} or {"ok":false,"error":"..."}; commands.c.
  */
 void device_command_execute(struct device *d, char *line, struct json *reply);
+
+/* Adds to a counter: DEVICE_COUNTERS plus an index into the type's table, or DEVICE_ERRORS. */
+static inline void device_count(struct device *d, unsigned counter, uint64_t n)
+{
+	counter_add(&d->shared->counters[counter], n);
+}
 
 /* Descriptors of a live queue, borrowed; *ret_err is -1 for none. */
 void device_ring_fds(const struct device *d, unsigned q, int *ret_kick, int *ret_err);
@@ -195,7 +230,7 @@ const struct device_type *device_type_find(const char *name);
 struct device *device_new(const struct device_type *type, const char *name,
 			  const char *const *options, struct err *e) MUST_CHECK;
 
-/* Opens it; what has to be kept is opened first, unless it is there. */
+/* Opens it; what has to be kept is opened first, unless it is there, and d->shared made. */
 int device_open(struct device *d, struct err *e) MUST_CHECK;
 
 void device_kept_init(struct device_kept *k);

@@ -53,8 +53,16 @@ static int device_launch(struct harness *h)
 	assert_int_equal(fd_socketpair(SOCK_STREAM, pair), 0);
 	if (h->kind == HARNESS_THREAD) {
 		assert_int_equal(fd_socketpair(SOCK_SEQPACKET, control), 0);
-		if (device_thread_start_take(h->type, h->type, h->options ? h->options : "",
-					     pair[1], control[1], &h->thread, &e) < 0)
+		if (device_thread_start_take(
+			    &(struct device_thread_args){
+				    .type = h->type,
+				    .name = h->type,
+				    .options = h->options ? h->options : "",
+				    .sock = pair[1],
+				    .control_sock = control[1],
+				    .shared = &h->shared,
+			    },
+			    &h->thread, &e) < 0)
 			fail_msg("%s", e.text);
 		fd_close(&h->control_sock);
 		h->control_sock = control[0];

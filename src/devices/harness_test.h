@@ -12,6 +12,7 @@
  */
 #pragma once
 
+#include "devices/device.h"
 #include "devices/serve.h"
 #include "virtio/driver_test.h"
 
@@ -27,6 +28,7 @@ struct harness {
 	struct device_thread *thread;
 	pid_t pid;
 	int control_sock; /* thread only: packets, see serve.h */
+	struct device_shared shared; /* thread only; outlives it, as main's does */
 };
 
 /* Starts the device and connects; the queues run. */

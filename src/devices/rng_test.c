@@ -100,6 +100,42 @@ static void test_request_without_room_is_returned_empty(void **state)
 	assert_int_equal(ask(&b, 1).len, 0);
 }
 
+/* As main sees it: in the memory that it keeps. */
+static uint64_t counted(unsigned counter)
+{
+	return counter_get(&h.shared.counters[counter]);
+}
+
+static void test_counters_rise_and_outlive_the_device(void **state)
+{
+	struct driver_buf b;
+
+	(void)state;
+	harness_start(&h, "rng", NULL, HARNESS_THREAD, &split);
+	assert_int_equal(counted(VQ_REQUESTS), 0);
+	b = (struct driver_buf){driver_alloc(&h.d, 1 << 20, 64), 100, true};
+	ask(&b, 1);
+	assert_int_equal(counted(VQ_REQUESTS), 1);
+	assert_int_equal(counted(VQ_BYTES_IN), 100);
+	b.writable = false;
+	ask(&b, 1);
+	assert_int_equal(counted(VQ_BYTES_OUT), 100);
+	harness_expect_alive(&h);			   /* its turn is over */
+	assert_true(counted(VQ_INTERRUPTS) >= 1); /* if the driver asked */
+	assert_true(counted(DEVICE_KICKS) >= 2);
+	assert_int_equal(counted(VQ_BROKEN), 0);
+
+	harness_restart(&h);
+	b.writable = true;
+	ask(&b, 1);
+	assert_int_equal(counted(VQ_REQUESTS), 3);
+	assert_int_equal(counted(VQ_BYTES_IN), 200);
+	driver_publish(queue(), QUEUE_SIZE);
+	driver_kick_always(queue());
+	assert_int_equal(driver_wait_broken(queue(), WAIT_MS), 0);
+	assert_int_equal(counted(VQ_BROKEN), 1);
+}
+
 static void test_rate_is_bounded(void **state)
 {
 	struct driver_used used;
@@ -253,6 +289,7 @@ int main(void)
 		cmocka_unit_test(test_fills_every_writable_byte),
 		TEST(long_request_is_answered_in_part),
 		TEST(request_without_room_is_returned_empty),
+		TEST(counters_rise_and_outlive_the_device),
 		TEST(rate_is_bounded),
 		TEST(broken_queue_is_reported_and_heals_by_reset),
 		TEST(reset_while_requests_wait),

@@ -15,6 +15,7 @@
 #include "devices/session.h"
 #include "jail/jail.h"
 #include "jail/spawn.h"
+#include "mem/shared.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -371,6 +372,23 @@ static int parse_arguments(struct arguments *a, int argc, char **argv, struct er
 	return 0;
 }
 
+/* What main hands over besides the sockets. */
+static int inheritance_take(const struct arguments *a, struct device *d, struct err *e)
+{
+	static struct shared shared;
+	int r = 0;
+
+	for (unsigned i = 0; i < a->kept; i++) {
+		device_kept_add_take(&d->kept, DEVICE_FD_KEPT + (int)i);
+		if (fcntl(DEVICE_FD_KEPT + (int)i, F_SETFD, FD_CLOEXEC) < 0)
+			log_debug("descriptor %u is not there", DEVICE_FD_KEPT + i);
+	}
+	if (a->spawned)
+		r = shared_map_take(&shared, DEVICE_FD_SHARED, sizeof(struct device_shared), e);
+	d->shared = shared.at;
+	return r;
+}
+
 int device_main(int argc, char **argv)
 {
 	enum { LARGE_BYTES = 8 * 1024 }; /* costs memory when used, not before; all is given back */
@@ -390,16 +408,11 @@ int device_main(int argc, char **argv)
 	mallopt(M_TOP_PAD, 0); /* or all but the largest would come from a heap made in advance */
 	mallopt(M_MMAP_THRESHOLD, LARGE_BYTES);
 	d = device_new(a.type, a.name, a.options, &e);
-	for (unsigned i = 0; d && i < a.kept; i++) {
-		device_kept_add_take(&d->kept, DEVICE_FD_KEPT + (int)i);
-		if (fcntl(DEVICE_FD_KEPT + (int)i, F_SETFD, FD_CLOEXEC) < 0)
-			log_debug("descriptor %u is not there", DEVICE_FD_KEPT + i);
-	}
 	if (!d) {
 		log_error("%s", e.text);
 		return EXIT_USAGE;
 	}
-	if (process_run(&a, d, &e) < 0) {
+	if (inheritance_take(&a, d, &e) < 0 || process_run(&a, d, &e) < 0) {
 		log_error("%s", e.text);
 		return EXIT_FAILURE;
 	}
@@ -447,28 +460,30 @@ static int thread_start_take(struct device_thread *t, struct device *d, int sock
 	return err_set(e, -r, "cannot start a thread");
 }
 
-int device_thread_start_take(const char *type_name, const char *name, const char *options, int sock,
-			     int control_sock, struct device_thread **ret_thread, struct err *e)
+int device_thread_start_take(const struct device_thread_args *args,
+			     struct device_thread **ret_thread, struct err *e)
 {
-	const struct device_type *type = device_type_find(type_name);
+	const struct device_type *type = device_type_find(args->type);
 	struct device_thread *t = calloc(1, sizeof(*t));
-	const char *list[] = {options, NULL};
+	const char *list[] = {args->options, NULL};
+	int sock = args->sock, control_sock = args->control_sock;
 	struct device *d = NULL;
 	int r;
 
 	if (!type)
-		err_say(e, EINVAL, "%s: no such device, or not built in", type_name);
+		err_say(e, EINVAL, "%s: no such device, or not built in", args->type);
 	else if (!t)
-		err_set(e, ENOMEM, "cannot make device %s", name);
+		err_set(e, ENOMEM, "cannot make device %s", args->name);
 	else
-		d = device_new(type, name, list, e);
+		d = device_new(type, args->name, list, e);
 	if (!d) {
 		free(t);
 		fd_close(&sock);
 		fd_close(&control_sock);
 		return -e->code;
 	}
-	t->name = name;
+	t->name = args->name;
+	d->shared = args->shared;
 	r = thread_start_take(t, d, sock, control_sock, e);
 	if (r < 0)
 		free(t);

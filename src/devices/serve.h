@@ -7,7 +7,7 @@
  *
  *	crosvm device TYPE --spawned --name block0 key=value,...
  *
- * with vhost-user on fd 3 and the control socket on fd 4; a device for other programs as
+ * with vhost-user on fd 3, the control socket on fd 4 and shared memory on fd 5; a device for other programs as
  *
  *	crosvm device TYPE --socket PATH key=value,...	listens; one front end after the other
  *	crosvm device TYPE --fd N key=value,...		N is a connected socket
@@ -24,12 +24,14 @@
 
 #include <stdbool.h>
 
+struct device_shared;
 struct device_thread;
 
 enum {
 	DEVICE_FD_VHOST_USER = 3, /* SOCK_STREAM, see virtio/vhost_user.h */
 	DEVICE_FD_CONTROL = 4,	  /* SOCK_SEQPACKET, see docs/control.md */
-	DEVICE_FD_KEPT = 5,	  /* from here on, with --kept N */
+	DEVICE_FD_SHARED = 5,	  /* struct device_shared, closed before the device is opened */
+	DEVICE_FD_KEPT = 6,	  /* from here on, with --kept N */
 };
 
 /* The words after `crosvm device`, ended by NULL. The exit code; prints its own messages. */
@@ -45,14 +47,19 @@ struct device_type;
  */
 const struct call *device_calls(const struct device_type *type, bool listens);
 
+struct device_thread_args {
+	const char *type, *options;
+	const char *name;	      /* kept, not copied */
+	int sock, control_sock;	      /* taken, also on failure; the second may be -1 */
+	struct device_shared *shared; /* outlives the thread; NULL: has its own */
+};
+
 /*
  * The same in a thread of this process, without a jail: opens the device (messages through e) and
- * serves.  Takes both sockets, also when it fails; control_sock may be -1.  name is kept, not
- * copied.
+ * serves.
  */
-int device_thread_start_take(const char *type, const char *name, const char *options, int sock,
-			     int control_sock, struct device_thread **ret_thread,
-			     struct err *e) MUST_CHECK;
+int device_thread_start_take(const struct device_thread_args *args,
+			     struct device_thread **ret_thread, struct err *e) MUST_CHECK;
 
 /* Ends the thread, whatever it does, and frees it. NULL is fine. */
 void device_thread_stop(struct device_thread *t);

@@ -197,6 +197,20 @@ static void test_socket_in_use_is_refused_and_a_stale_one_replaced(void **state)
 
 /* ---- threads ---- */
 
+static int thread_start(const char *type, const char *options, int sock, struct device_thread **t,
+			struct err *e)
+{
+	const struct device_thread_args args = {
+		.type = type,
+		.name = type,
+		.options = options,
+		.sock = sock,
+		.control_sock = -1,
+	};
+
+	return device_thread_start_take(&args, t, e);
+}
+
 static void test_thread_that_cannot_be_started_says_why(void **state)
 {
 	struct device_thread *t;
@@ -205,13 +219,12 @@ static void test_thread_that_cannot_be_started_says_why(void **state)
 
 	(void)state;
 	assert_int_equal(fd_socketpair(SOCK_STREAM, pair), 0);
-	assert_int_equal(device_thread_start_take("xyz", "x", "", pair[0], -1, &t, &e), -EINVAL);
+	assert_int_equal(thread_start("xyz", "", pair[0], &t, &e), -EINVAL);
 	assert_non_null(strstr(e.text, "no such device"));
 	assert_int_equal(fcntl(pair[0], F_GETFD), -1); /* taken */
 	close(pair[1]);
 	assert_int_equal(fd_socketpair(SOCK_STREAM, pair), 0);
-	assert_int_equal(device_thread_start_take("block", "b", "path=/no", pair[0], -1, &t, &e),
-			 -ENOENT);
+	assert_int_equal(thread_start("block", "path=/no", pair[0], &t, &e), -ENOENT);
 	assert_int_equal(fcntl(pair[0], F_GETFD), -1);
 	close(pair[1]);
 	device_thread_stop(NULL);
@@ -226,7 +239,7 @@ static void test_thread_ends_with_its_front_end(void **state)
 
 	(void)state;
 	assert_int_equal(fd_socketpair(SOCK_STREAM, pair), 0);
-	assert_int_equal(device_thread_start_take("rng", "rng0", "", pair[0], -1, &t, &e), 0);
+	assert_int_equal(thread_start("rng", "", pair[0], &t, &e), 0);
 	p.fd = device_thread_end_fd(t);
 	assert_int_equal(poll(&p, 1, 0), 0);
 	close(pair[1]);

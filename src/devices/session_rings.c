@@ -23,6 +23,7 @@ static void ring_kicked(struct watch *w, uint32_t events)
 		return;
 	}
 	fd_drain(w->fd);
+	device_count(d, DEVICE_KICKS, 1);
 	if (d->started)
 		d->type->kick(d, r->index);
 }
@@ -47,6 +48,7 @@ void rings_init(struct session *s)
 			.session = s, .index = i, .kick_fd = -1, .call_fd = -1, .err_fd = -1};
 		*q = (struct vq){
 			.index = i, .on_broken = ring_broke, .owner = r, .call_fd = -1};
+		q->counters = s->d->shared->counters;
 	}
 }
 

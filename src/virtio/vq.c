@@ -26,6 +26,8 @@ void vq_break(struct vq *q, const char *why)
 	if (q->broken)
 		return;
 	q->broken = why;
+	if (q->counters)
+		counter_add(&q->counters[VQ_BROKEN], 1);
 	if (q->on_broken)
 		q->on_broken(q);
 }
@@ -45,6 +47,7 @@ static void session_clear(struct vq *q)
 		.index = q->index,
 		.on_broken = q->on_broken,
 		.owner = q->owner,
+		.counters = q->counters,
 		.polling = q->polling,
 		.call_fd = -1,
 	};
@@ -153,7 +156,11 @@ bool vq_pop(struct vq *q, struct chain *c)
 {
 	if (!q->started || q->broken)
 		return false;
-	return q->is_packed ? packed_pop(q, c) : split_pop(q, c);
+	if (!(q->is_packed ? packed_pop(q, c) : split_pop(q, c)))
+		return false;
+	if (q->counters)
+		counter_add(&q->counters[VQ_BYTES_OUT], c->cursor[CHAIN_READABLE].left);
+	return true;
 }
 
 bool vq_has_more(struct vq *q)
@@ -163,11 +170,21 @@ bool vq_has_more(struct vq *q)
 	return q->is_packed ? packed_has_more(q) : split_has_more(q);
 }
 
+/* Before the driver sees it: what it has been given is counted. */
+static void count_pushed(struct vq *q, const struct chain *c)
+{
+	if (!q->counters)
+		return;
+	counter_add(&q->counters[VQ_REQUESTS], 1);
+	counter_add(&q->counters[VQ_BYTES_IN], c->written);
+}
+
 void vq_push(struct vq *q, struct chain *c)
 {
 	if (!q->started || q->broken)
 		return;
 	assert(id_is_in_flight(q, c->id));
+	count_pushed(q, c);
 	if (q->is_packed)
 		packed_push(q, c);
 	else
@@ -181,8 +198,10 @@ void vq_push_all(struct vq *q, struct chain *const *chains, unsigned n)
 {
 	if (!q->started || q->broken)
 		return;
-	for (unsigned i = 0; i < n; i++)
+	for (unsigned i = 0; i < n; i++) {
 		assert(id_is_in_flight(q, chains[i]->id));
+		count_pushed(q, chains[i]);
+	}
 	if (q->is_packed)
 		packed_push_all(q, chains, n);
 	else
@@ -202,8 +221,11 @@ void vq_notify(struct vq *q)
 		return;
 	ring_fence(); /* the driver: writes what it wants, fence, looks at what is used */
 	wanted = q->is_packed ? packed_wants_call(q) : split_wants_call(q);
-	if ((wanted || q->call_is_forced || q->uncalled > q->size) && q->call_fd >= 0)
+	if ((wanted || q->call_is_forced || q->uncalled > q->size) && q->call_fd >= 0) {
 		fd_signal(q->call_fd);
+		if (q->counters)
+			counter_add(&q->counters[VQ_INTERRUPTS], 1);
+	}
 	q->uncalled = 0;
 	q->call_is_forced = false;
 }

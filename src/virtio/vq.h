@@ -31,6 +31,7 @@
 #pragma once
 
 #include "base/attr.h"
+#include "base/counter.h"
 #include "mem/gmem.h"
 
 #include <stdbool.h>
@@ -50,6 +51,16 @@ enum {
 };
 
 struct vq;
+
+/* What a queue counts, in an array of the owner's. */
+enum vq_counter {
+	VQ_REQUESTS,   /* pushed */
+	VQ_BYTES_OUT,  /* of chains that were popped: readable */
+	VQ_BYTES_IN,   /* of chains that were pushed: written */
+	VQ_INTERRUPTS, /* sent to the driver */
+	VQ_BROKEN,
+	VQ_COUNTERS,
+};
 
 enum chain_side { CHAIN_READABLE, CHAIN_WRITABLE };
 
@@ -98,6 +109,7 @@ struct vq {
 	/* Public: called once when broken is set; may be NULL. */
 	void (*on_broken)(struct vq *q);
 	void *owner;
+	uint64_t *counters; /* public: VQ_COUNTERS of them; NULL: nothing is counted */
 
 	const struct gmem *gmem;
 	const struct gmem_region *near; /* the region that the last address was in */
@@ -121,7 +133,8 @@ struct vq {
 
 /*
  * Begins a session.  0, or -EINVAL with *ret_why a constant string: size, alignment or position of
- * an area is wrong, or the log is not of this queue.  Keeps index, on_broken and owner.
+ * an area is wrong, or the log is not of this queue.  Keeps index, on_broken, owner and
+ * counters.
  */
 int vq_start(struct vq *q, const struct vq_setup *setup, const char **ret_why) MUST_CHECK;
 

@@ -66,6 +66,7 @@ static void measure(const char *name, struct driver_options o, bool with_log)
 	static double ns[BATCHES];
 	static uint8_t log[65536];
 	static struct driver d;
+	static uint64_t counters[VQ_COUNTERS];
 	static struct vq q;
 	gpa memory;
 
@@ -73,6 +74,7 @@ static void measure(const char *name, struct driver_options o, bool with_log)
 	o.queue_size = QUEUE_SIZE;
 	memset(log, 0, sizeof(log));
 	memset(&q, 0, sizeof(q));
+	q.counters = counters;
 	if (driver_init(&d, &o) < 0 || driver_vq_start(&d, 0, with_log ? log : NULL, &q) < 0)
 		abort();
 	memory = driver_alloc(&d, BATCH * 8192, 4096);

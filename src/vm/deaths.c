@@ -81,7 +81,8 @@ static int device_respawn(struct vm_device *d, struct err *e)
 
 	if (r < 0)
 		return r;
-	device_inherited(d, &theirs[2]);
+	theirs[2] = d->shared.fd;
+	device_inherited(d, &theirs[DEVICE_FDS_COMMON]);
 	r = respawn_start(&all->respawn, (size_t)(d - all->list), theirs, &d->child, e);
 	fd_close(&theirs[0]);
 	fd_close(&theirs[1]);

@@ -101,8 +101,14 @@ static void start_device(void)
 	int pair[2];
 
 	assert_int_equal(fd_socketpair(SOCK_STREAM, pair), 0);
-	assert_int_equal(
-		device_thread_start_take("rng", "rng0", "rate=1G", pair[1], -1, &thread, &e), 0);
+	assert_int_equal(device_thread_start_take(
+				 &(struct device_thread_args){.type = "rng",
+							      .name = "rng0",
+							      .options = "rate=1G",
+							      .sock = pair[1],
+							      .control_sock = -1},
+				 &thread, &e),
+			 0);
 	attach(pair[0]);
 }
 

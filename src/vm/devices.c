@@ -128,7 +128,8 @@ static int device_prepare(struct machine *m, struct vm_device *d, struct err *e)
 		return err_set(e, ENOMEM, "cannot keep the options of %s", d->name);
 	snprintf(d->source, sizeof(d->source), "src/devices/%s.c", d->config->name);
 	device_arguments(d);
-	return 0;
+	return d->config->socket ? 0
+				 : shared_new(&d->shared, d->name, sizeof(struct device_shared), e);
 }
 
 int device_sockets(struct vm_device *d, int ret_theirs[2], struct err *e)
@@ -186,8 +187,16 @@ static int device_thread(struct vm_device *d, struct err *e)
 
 	if (r < 0)
 		return r;
-	return device_thread_start_take(d->config->name, d->name, d->options, theirs[0], theirs[1],
-					&d->thread, e);
+	return device_thread_start_take(
+		&(struct device_thread_args){
+			.type = d->config->name,
+			.name = d->name,
+			.options = d->options,
+			.sock = theirs[0],
+			.control_sock = theirs[1],
+			.shared = d->shared.at,
+		},
+		&d->thread, e);
 }
 
 static int foreign_connect(struct vm_device *d, struct err *e)
@@ -226,9 +235,11 @@ static size_t fds_number(struct vm_device *d)
 
 	d->fds[0] = (struct spawn_fd){-1, DEVICE_FD_VHOST_USER};
 	d->fds[1] = (struct spawn_fd){-1, DEVICE_FD_CONTROL};
+	d->fds[2] = (struct spawn_fd){d->shared.fd, DEVICE_FD_SHARED};
 	for (size_t i = 0; i < n; i++)
-		d->fds[2 + i] = (struct spawn_fd){inherited[i], INHERITED_NUMBER + (int)i};
-	return 2 + n;
+		d->fds[DEVICE_FDS_COMMON + i] =
+			(struct spawn_fd){inherited[i], INHERITED_NUMBER + (int)i};
+	return DEVICE_FDS_COMMON + n;
 }
 
 /* Complete, for the process that starts devices again has a copy. */
@@ -307,6 +318,7 @@ int devices_prepare(struct machine *m, struct err *e)
 					.child = {.pidfd = -1, .report_fd = -1}};
 		device_name(all, d);
 		device_kept_init(&d->kept);
+		shared_clear(&d->shared);
 		all->count++;
 	}
 	r = devices_keep(m, e);
@@ -467,6 +479,7 @@ static void device_fini(struct machine *m, struct vm_device *d)
 	if (m->devices.has_spawner)
 		spawn_dismiss(&d->child, d->config->type ? d->config->type->end_ms : 0);
 	device_kept_fini(&d->kept);
+	shared_fini(&d->shared);
 	free(d->options);
 	free(d->policy);
 }

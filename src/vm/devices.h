@@ -21,6 +21,7 @@
 #include "devices/serve.h"
 #include "jail/respawn.h"
 #include "jail/spawn.h"
+#include "mem/shared.h"
 #include "transport/frontend.h"
 #include "transport/virtio_mmio.h"
 #include "transport/virtio_pci.h"
@@ -36,7 +37,8 @@ enum {
 	DEVICE_NAME_MAX = 24,
 	DEVICE_ARGS_MAX = 14,
 	DEVICE_FDS_OWN = DEVICE_KEPT_MAX, /* what is kept; or a file; or standard in- and output */
-	DEVICE_FDS = 2 + DEVICE_FDS_OWN,  /* besides vhost-user and control */
+	DEVICE_FDS_COMMON = 3,            /* vhost-user, control, shared memory */
+	DEVICE_FDS = DEVICE_FDS_COMMON + DEVICE_FDS_OWN,
 };
 
 struct machine;
@@ -52,6 +54,7 @@ struct vm_device {
 	char *argv[DEVICE_ARGS_MAX];
 	char kept_count[12];
 	struct device_kept kept; /* for every process of the device; owned */
+	struct shared shared;    /* struct device_shared; none of a device that is not ours */
 	struct spawn_fd fds[DEVICE_FDS];
 	int sock; /* to the process, until the front end takes it */
 	int control_sock;
