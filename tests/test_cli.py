@@ -2,6 +2,7 @@
 """The command line and the control socket, seen from outside; guests are a few instructions."""
 import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -349,22 +350,83 @@ def test_manual_and_documentation_have_every_command(vm, tmp_path):
         assert f'| `{command}`' in text
 
 
-@pytest.mark.parametrize('typed,offered', [
+COMPLETIONS = [
     (['st'], {'stop', 'status'}),
     (['run', '--kvm'], {'--kvm-device'}),
     (['run', '--transport', ''], {'pci', 'mmio'}),
+    (['run', '--transport', '=', 'p'], {'pci'}),
     (['run', '--block', 'pa'], {'path='}),
-    (['status', '--'], {'--json', '--help'}),
-])
-def test_bash_completes(crosvm, tmp_path, typed, offered):
-    script = crosvm('generate', 'bash').stdout
+    (['run', '--block', 'path', '=', 'di'], {'disk.img'}),
+    (['run', '-i', 'di'], {'disk.img'}),
+    (['status', '--j'], {'--json'}),
+    (['stop', 'we'], {'web'}),
+    (['policy', 'rn'], {'rng'}),
+]
+
+
+@pytest.fixture(name='typing_folder')
+def fixture_typing_folder(tmp_path, monkeypatch):
+    """A folder with a file, and a machine called web."""
+    (tmp_path / 'disk.img').write_text('')
+    (tmp_path / 'crosvm').mkdir()
+    (tmp_path / 'crosvm/web.sock').write_text('')
+    monkeypatch.setenv('XDG_RUNTIME_DIR', str(tmp_path))
+    monkeypatch.setenv('PATH', f"{places.program().parent}:{os.environ['PATH']}")
+    return tmp_path
+
+
+@pytest.mark.parametrize('typed,offered', COMPLETIONS)
+def test_bash_completes(typing_folder, typed, offered):
     words = ' '.join(f"'{word}'" for word in ['crosvm', *typed])
     done = subprocess.run(
-        ['bash', '-c', f'{script}\nCOMP_WORDS=({words})\nCOMP_CWORD={len(typed)}\n_crosvm\n'
-                       'printf "%s\\n" "${COMPREPLY[@]}"'],
-        cwd=tmp_path, capture_output=True, text=True, check=True, timeout=PATIENCE_S)
+        ['bash', '-c', f'. {places.TOP}/man/completion/crosvm.bash\nCOMP_WORDS=({words})\n'
+                       f'COMP_CWORD={len(typed)}\n_crosvm\nprintf "%s\\n" "${{COMPREPLY[@]}}"'],
+        cwd=typing_folder, capture_output=True, text=True, check=True, timeout=PATIENCE_S)
     assert set(done.stdout.split()) == offered
     assert done.stderr == ''
+
+
+def together(typed):
+    """The words as typed: bash alone breaks them at "="."""
+    return ' '.join(['crosvm', *typed]).replace(' = ', '=')
+
+
+@pytest.mark.skipif(not shutil.which('fish'), reason='fish is missing: package fish')
+@pytest.mark.parametrize('typed,offered', COMPLETIONS)
+def test_fish_completes(typing_folder, typed, offered):
+    done = subprocess.run(
+        ['fish', '--no-config', '-c', f'source {places.TOP}/man/completion/crosvm.fish\n'
+                                      f'complete -C "{together(typed)}"'],
+        cwd=typing_folder, capture_output=True, text=True, check=True, timeout=PATIENCE_S)
+    ends = {line.split('\t')[0].rpartition('=')[2] or line.split('\t')[0]
+            for line in done.stdout.splitlines()}
+    assert ends == offered
+    assert done.stderr == ''
+
+
+# A terminal is needed: zsh completes only what is typed in one.
+ZSH = r"""zmodload zsh/zpty
+zpty shell zsh -f -i
+zpty -w shell "PS1=; fpath=($1 \$fpath); autoload -Uz compinit; compinit -u -d $2/dump; cd $2"
+zpty -w shell "zstyle ':completion:*' list-prompt ''; echo REA''DY"
+zpty -r -m shell line '*READY*'
+zpty -w -n shell "$3"$'\t'$'\C-a'"print -r -- '"$'\C-e'"' >$2/said; exit"$'\n'
+while zpty -r shell line; do :; done
+cat $2/said
+"""
+
+
+@pytest.mark.skipif(not shutil.which('zsh'), reason='zsh is missing: package zsh')
+@pytest.mark.parametrize('typed,offered', [c for c in COMPLETIONS if len(c[1]) == 1])
+def test_zsh_completes(typing_folder, typed, offered):
+    functions = typing_folder / 'functions'
+    functions.mkdir()
+    shutil.copy(places.TOP / 'man/completion/crosvm.zsh', functions / '_crosvm')
+    offered = set(offered)
+    done = subprocess.run(['zsh', '-f', '-c', ZSH, 'zsh', functions, typing_folder,
+                           together(typed)], capture_output=True, text=True, check=False,
+                          timeout=PATIENCE_S, env={**os.environ, 'TERM': 'dumb'})
+    assert done.stdout.split()[-1].rpartition('=' if '=' in typed else ' ')[2] == offered.pop()
 
 
 @needs_kvm

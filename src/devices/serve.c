@@ -181,6 +181,7 @@ struct arguments {
 	int fd;
 	unsigned kept; /* descriptors from DEVICE_FD_KEPT on */
 	bool spawned, disable_jail, help;
+	size_t noptions;
 	const char *options[64]; /* ends with NULL */
 };
 
@@ -268,19 +269,38 @@ static int process_run(const struct arguments *a, struct device *d, struct err *
 
 /* ---- command line ---- */
 
+/* Rows without help are between main and its children. */
+const struct arg device_args[] = {
+	{.name = "socket", .value = "PATH",
+	 .help = "Listen there, and serve one front end after the other"},
+	{.name = "fd", .value = "N",
+	 .help = "Serve the connected socket with that number, and end with it"},
+	{.name = "name", .value = "NAME", .help = "What the device calls itself in messages"},
+	{.name = "policy", .value = "FILE",
+	 .help = "Allow the system calls that FILE lists, not those built in"},
+	{.name = "disable-jail", .help = "Do not give up any privilege; for debugging"},
+	{.name = "spawned"},
+	{.name = "kept", .value = "N"},
+	{.name = "help", .letter = 'h', .help = "Print this text, or that of TYPE"},
+	{.name = NULL},
+};
+
 static void usage(FILE *out, const struct device_type *type)
 {
-	fprintf(out, "usage: crosvm device TYPE (--socket PATH | --fd N) [--name NAME]\n"
-		     "                     [--policy FILE] [--disable-jail] [KEY=VALUE,...]\n\n");
+	fprintf(out, "Usage: crosvm device [OPTIONS] TYPE [KEY=VALUE,...]\n\n");
 	if (type) {
-		fprintf(out, "%s: %s\n", type->name, type->summary);
+		fprintf(out, "%s: %s.\n", type->name, type->summary);
 		if (type->opts)
 			opt_help(type->opts, "  ", out);
 		return;
 	}
-	fprintf(out, "TYPE is one of:\n");
+	fprintf(out, "Serves a device to another program (vhost-user).\n\nOptions:\n");
+	for (const struct arg *arg = device_args; arg->name; arg++)
+		if (arg->help)
+			args_help(arg, out);
+	fprintf(out, "\nTYPE is one of:\n");
 	for (const struct device_type *const *t = device_types; *t; t++)
-		fprintf(out, "  %-10s %s\n", (*t)->name, (*t)->summary);
+		fprintf(out, "  %-12s %s\n", (*t)->name, (*t)->summary);
 }
 
 static int parse_fd(const char *text, int *ret, struct err *e)
@@ -288,83 +308,84 @@ static int parse_fd(const char *text, int *ret, struct err *e)
 	uint64_t number;
 
 	if (opt_number(text, &number) < 0 || number > INT32_MAX)
-		return err_say(e, EINVAL, "--fd %s: not a number of a descriptor", text);
+		return err_say(e, EINVAL, "--fd: \"%.100s\": not the number of a descriptor", text);
 	*ret = (int)number;
 	return 0;
 }
 
-/* One word that begins with "--"; *at is moved over its value. */
 /* Of main only: how many descriptors it keeps for us. */
 static int parse_kept(const char *text, unsigned *ret, struct err *e)
 {
 	uint64_t n;
 
 	if (opt_number(text, &n) < 0 || n > DEVICE_KEPT_MAX)
-		return err_say(e, EINVAL, "--kept %s: not a number up to %d", text,
+		return err_say(e, EINVAL, "--kept: \"%.100s\": not a number from 0 to %d", text,
 			       DEVICE_KEPT_MAX);
 	*ret = (unsigned)n;
 	return 0;
 }
 
-static int parse_switch(struct arguments *a, char **argv, int *at, struct err *e)
+static int take_option(struct arguments *a, const struct args_item *item, struct err *e)
 {
 	const struct {
-		const char *word;
-		const char **text;
+		const char *name, **text;
 		bool *flag;
 	} rows[] = {
-		{"--name", &a->name, NULL},
-		{"--socket", &a->socket_path, NULL},
-		{"--policy", &a->policy_path, NULL},
-		{"--spawned", NULL, &a->spawned},
-		{"--disable-jail", NULL, &a->disable_jail},
-		{"--help", NULL, &a->help},
+		{"name", &a->name, NULL},	  {"socket", &a->socket_path, NULL},
+		{"policy", &a->policy_path, NULL}, {"spawned", NULL, &a->spawned},
+		{"disable-jail", NULL, &a->disable_jail}, {"help", NULL, &a->help},
 	};
-	const char *word = argv[*at], *value = argv[*at + 1];
 
 	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
-		if (strcmp(word, rows[i].word) != 0)
+		if (strcmp(item->arg->name, rows[i].name) != 0)
 			continue;
-		if (rows[i].flag) {
+		if (rows[i].flag)
 			*rows[i].flag = true;
-			return 0;
-		}
-		if (!value)
-			return err_say(e, EINVAL, "%s needs a value", word);
-		*rows[i].text = value;
-		++*at;
+		else
+			*rows[i].text = item->value;
 		return 0;
 	}
-	++*at;
-	if (strcmp(word, "--fd") == 0 && value)
-		return parse_fd(value, &a->fd, e);
-	if (strcmp(word, "--kept") == 0 && value)
-		return parse_kept(value, &a->kept, e);
-	return err_say(e, EINVAL, "%s: no such option; see crosvm device --help", word);
+	if (strcmp(item->arg->name, "fd") == 0)
+		return parse_fd(item->value, &a->fd, e);
+	return parse_kept(item->value, &a->kept, e);
+}
+
+/* The type, then its options. */
+static int take_word(struct arguments *a, const char *word, struct err *e)
+{
+	if (a->noptions == ARRAY_LEN(a->options) - 1)
+		return err_say(e, E2BIG, "more than %zu words", ARRAY_LEN(a->options) - 1);
+	if (a->type) {
+		a->options[a->noptions++] = word;
+		return 0;
+	}
+	a->type = device_type_find(word);
+	if (a->type || a->help)
+		return 0;
+	return err_say(e, EINVAL, "\"%.100s\": no such device; crosvm devices lists them", word);
 }
 
 static int parse_arguments(struct arguments *a, int argc, char **argv, struct err *e)
 {
-	size_t noptions = 0;
+	struct args_item item = {0};
+	enum args_kind kind;
+	struct args args;
+	int r = 0;
 
-	for (int i = 0; i < argc; i++) {
-		int r = 0;
-
-		if (strncmp(argv[i], "--", 2) == 0)
-			r = parse_switch(a, argv, &i, e);
-		else if (!a->type)
-			a->type = device_type_find(argv[i]);
-		else if (noptions < ARRAY_LEN(a->options) - 1)
-			a->options[noptions++] = argv[i];
-		if (r == 0 && !a->type && strncmp(argv[i], "--", 2) != 0 && !a->help)
-			r = err_say(e, EINVAL, "%s: no such device, or not built in", argv[i]);
-		if (r < 0)
-			return r;
+	args_init(&args, device_args, argc, argv);
+	while (r == 0 && (kind = args_next(&args, &item, e)) != ARGS_END) {
+		if (kind == ARGS_WRONG)
+			r = -EINVAL;
+		else
+			r = kind == ARGS_WORD ? take_word(a, item.value, e)
+					      : take_option(a, &item, e);
 	}
 	if (a->help)
 		return 0;
+	if (r < 0)
+		return r;
 	if (!a->type)
-		return err_say(e, EINVAL, "which device? see crosvm device --help");
+		return err_say(e, EINVAL, "a type of device is missing; crosvm devices lists them");
 	if (!a->name)
 		a->name = a->type->name;
 	if ((a->socket_path != NULL) + (a->fd >= 0) + a->spawned != 1)

@@ -19,8 +19,7 @@
  */
 #pragma once
 
-#include "base/attr.h"
-#include "base/err.h"
+#include "base/args.h"
 
 #include <stdbool.h>
 
@@ -33,6 +32,9 @@ enum {
 	DEVICE_FD_SHARED = 5,	  /* struct device_shared, closed before the device is opened */
 	DEVICE_FD_KEPT = 6,	  /* from here on, with --kept N */
 };
+
+/* Options of `crosvm device`; those without help are not for people. Ends with a NULL name. */
+extern const struct arg device_args[];
 
 /* The words after `crosvm device`, ended by NULL. The exit code; prints its own messages. */
 int device_main(int argc, char **argv);

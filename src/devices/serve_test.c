@@ -92,16 +92,16 @@ static void expect(int code, const char *words, const char *const *arguments)
 static void test_wrong_command_lines_say_what_is_wrong(void **state)
 {
 	(void)state;
-	expect(2, "which device?", (const char *const[]){NULL});
-	expect(2, "xyz: no such device, or not built in", ARGUMENTS("xyz"));
+	expect(2, "a type of device is missing", (const char *const[]){NULL});
+	expect(2, "\"xyz\": no such device", ARGUMENTS("xyz"));
 	expect(2, "one of --socket PATH and --fd N", ARGUMENTS("rng"));
 	expect(2, "one of --socket PATH and --fd N", ARGUMENTS("rng", "--fd", "3", "--spawned"));
-	expect(2, "--wrong: no such option", ARGUMENTS("rng", "--wrong"));
-	expect(2, "--socket needs a value", ARGUMENTS("rng", "--socket"));
+	expect(2, "--wrong: unknown option", ARGUMENTS("rng", "--wrong"));
+	expect(2, "--socket: a value is missing: PATH", ARGUMENTS("rng", "--socket"));
 	expect(2, "rate", ARGUMENTS("rng", "--fd", "0", "rate=1"));
 	expect(2, "nosuch", ARGUMENTS("rng", "--fd", "0", "nosuch=1"));
-	expect(2, "--fd x: not a number", ARGUMENTS("rng", "--fd", "x"));
-	expect(2, "--fd 4294967296: not a number", ARGUMENTS("rng", "--fd", "4294967296"));
+	expect(2, "--fd: \"x\": not the number", ARGUMENTS("rng", "--fd", "x"));
+	expect(2, "--fd: \"4294967296\": not the number", ARGUMENTS("rng", "--fd", "4294967296"));
 }
 
 static void test_help_names_devices_and_options(void **state)

@@ -2,7 +2,6 @@
 /* check.c - what the host has and lacks, and the command that mends each */
 #include "vm/command.h"
 
-#include "vm/args.h"
 #include "vm/exit_codes.h"
 
 #include "arch/probe.h"
@@ -352,33 +351,8 @@ static int check_all(bool as_json)
 
 int command_check(int argc, char **argv)
 {
-	static const struct arg table[] = {
-		{.name = "json", .help = "Print the findings as one line of JSON"},
-		{.name = "help", .letter = 'h', .help = "Print this text"},
-		{.name = NULL},
-	};
-	struct args args;
-	struct args_item item;
-	struct err e = {0};
 	bool as_json = false;
-	enum args_kind kind;
+	int code = command_read_json("check", argc, argv, &as_json);
 
-	args_init(&args, table, argc, argv);
-	while ((kind = args_next(&args, &item, &e)) != ARGS_END) {
-		if (kind == ARGS_WORD)
-			err_say(&e, EINVAL, "takes no arguments, \"%s\" was given", item.value);
-		if (kind != ARGS_OPTION) {
-			log_error("check: %s", e.text);
-			return EXIT_CODE_USAGE;
-		}
-		if (item.arg->letter == 'h') {
-			puts("Usage: crosvm check [--json]\n\n"
-			     "Tells what this host has and lacks, and how to mend it.\n\nOptions:");
-			args_help(&table[0], stdout);
-			args_help(&table[1], stdout);
-			return EXIT_CODE_OK;
-		}
-		as_json = true;
-	}
-	return check_all(as_json);
+	return code == COMMAND_GOES_ON ? check_all(as_json) : code;
 }

@@ -1,19 +1,64 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * command.h - subcommands other than run
+ * command.h - the subcommands, and how all but run read their words
  *
- * Each takes the words behind its name, prints, and returns an enum exit_code.
+ * A subcommand is a row of commands[]: its help, its part of the manual and what shells complete
+ * come from there.  Its function takes the words behind its name, prints, and returns an enum
+ * exit_code.
  */
 #pragma once
+
+#include "base/args.h"
+
+#include <stdbool.h>
+#include <stdio.h>
+
+enum { COMMAND_GOES_ON = -1 };
 
 struct command {
 	const char *name;
 	int (*run)(int argc, char **argv); /* the words after the name */
 	const char *summary;		   /* NULL: not shown to people */
+
+	/*
+	 * What stands behind the options, as the help shows it; "..." repeats the last.  Shells
+	 * offer for SOCKET the running VMs, for FILE and KERNEL files, for TYPE types of devices,
+	 * for up|down these words, for words in small letters themselves, and for others nothing.
+	 */
+	const char *words;
+	const struct arg *args; /* its options */
+	const char *about;	/* more for --help: whole lines, or NULL */
 };
 
-/* main.c; ends with a NULL name. */
+/* commands.c; ends with a NULL name. */
 extern const struct command commands[];
+
+/* The row of that name, or NULL. */
+const struct command *command_find(const char *name);
+
+/* What becomes of the words.  Each returns 0 or -errno with *e; NULL: there are none to take. */
+struct command_reader {
+	int (*option)(void *context, const struct args_item *item, struct err *e);
+	int (*word)(void *context, const char *word, struct err *e);
+	int (*check)(void *context, struct err *e); /* when all were read, without a mistake */
+};
+
+/*
+ * Reads the words of the command called name by its row.  Tells all mistakes, and then returns
+ * EXIT_CODE_USAGE; prints the help where it is asked for, and returns EXIT_CODE_OK; else
+ * COMMAND_GOES_ON.
+ */
+int command_read(const char *name, int argc, char **argv, const struct command_reader *reader,
+		 void *context) MUST_CHECK;
+
+/* The same for a command that takes --json and no words. */
+int command_read_json(const char *name, int argc, char **argv, bool *ret_as_json) MUST_CHECK;
+
+/* "crosvm list [OPTIONS] ..." and its options. */
+void command_help(const struct command *command, FILE *out);
+
+/* A virtual machine: command_run.c. */
+int command_run(int argc, char **argv);
 
 /* Clients of the control socket: crosvm stop [--json] SOCKET... and so on. */
 int command_stop(int argc, char **argv);
@@ -42,5 +87,13 @@ int command_create_qcow2(int argc, char **argv);
 int command_devices(int argc, char **argv);
 int command_version(int argc, char **argv);
 
-/* Not for people: parts of manual and completion, printed while building. */
+/* Not for people: parts of the manual, while building; what a shell offers, complete.c. */
 int command_generate(int argc, char **argv);
+int command_complete(int argc, char **argv);
+
+/* Options of the commands above; each table ends with a NULL name. */
+extern const struct arg command_help_args[]; /* of those that have --help only */
+extern const struct arg command_json_args[]; /* --json and --help */
+extern const struct arg command_balloon_args[];
+extern const struct arg command_create_args[];
+extern const struct arg command_policy_args[];

@@ -9,7 +9,6 @@
 #include "base/log.h"
 #include "base/num.h"
 #include "base/opt.h"
-#include "vm/args.h"
 #include "vm/client.h"
 #include "vm/command_show.h"
 #include "vm/exit_codes.h"
@@ -27,6 +26,8 @@ enum {
 
 /* What the user gave, and what becomes of it. */
 struct plan {
+	const struct request *request;
+	bool as_json;
 	const char *words[WORDS_MAX];
 	unsigned nwords;
 	const char *target; /* --target */
@@ -35,10 +36,7 @@ struct plan {
 };
 
 struct request {
-	const char *name;     /* of the subcommand */
-	const char *synopsis; /* the words behind it */
-	const char *summary;  /* for --help */
-	const struct arg *args;
+	const char *name; /* of the subcommand */
 
 	/* Writes the line and says which words are sockets. NULL: all are, and the name is sent. */
 	int (*plan)(struct plan *p, struct err *e);
@@ -47,15 +45,9 @@ struct request {
 	void (*show)(const char *socket, const char *reply); /* for people; NULL: says nothing */
 };
 
-static const struct arg plain_args[] = {
-	{.name = "json", .help = "Print each VM's reply as one line of JSON"},
-	{.name = "help", .letter = 'h', .help = "Print this text"},
-	{.name = NULL},
-};
-
-static const struct arg balloon_args[] = {
+const struct arg command_balloon_args[] = {
 	{.name = "target", .value = "SIZE", .help = "To how much, in place of PAGE_ADJUST"},
-	{.name = "json", .help = "Print each VM's reply as one line of JSON"},
+	{.name = "json", .help = "Print JSON"},
 	{.name = "help", .letter = 'h', .help = "Print this text"},
 	{.name = NULL},
 };
@@ -191,25 +183,16 @@ static bool are_fresh(const char *reply)
 	return json_read(reply, take_age, &is_fresh) < 0 || is_fresh;
 }
 
-#define SOCKETS "[--json] SOCKET..."
-
 static const struct request requests[] = {
-	{"stop", SOCKETS, "Ends VMs in good order; their guests are not asked", plain_args,
-	 .ends_vm = true},
-	{"suspend", SOCKETS, "Stops the vCPUs of VMs until resume", plain_args},
-	{"resume", SOCKETS, "Lets the vCPUs of suspended VMs go on", plain_args},
-	{"status", SOCKETS, "Tells how VMs and their devices are", plain_args, .show = show_status},
-	{"balloon", "[--json] {PAGE_ADJUST | --target SIZE} SOCKET...",
-	 "Changes how much memory guests give back, by pages of 4096 bytes or to a size",
-	 balloon_args, .plan = plan_balloon, .show = show_balloon},
-	{"balloon-stats", SOCKETS, "Tells what guests say of their memory", plain_args,
-	 .is_final = are_fresh, .show = show_balloon_stats},
-	{"disk", "[--json] resize SOCKET NAME SIZE", "Changes the size of a disk", plain_args,
-	 .plan = plan_disk},
-	{"link", "[--json] SOCKET NAME {up | down}", "Plugs a network cable in, or pulls it",
-	 plain_args, .plan = plan_link},
-	{"limit", "[--json] SOCKET NAME KEY=VALUE,...", "Changes how fast a device may be",
-	 plain_args, .plan = plan_limit},
+	{"stop", .ends_vm = true},
+	{"suspend"},
+	{"resume"},
+	{"status", .show = show_status},
+	{"balloon", .plan = plan_balloon, .show = show_balloon},
+	{"balloon-stats", .is_final = are_fresh, .show = show_balloon_stats},
+	{"disk", .plan = plan_disk},
+	{"link", .plan = plan_link},
+	{"limit", .plan = plan_limit},
 	{.name = NULL},
 };
 
@@ -259,92 +242,59 @@ static int ask(const struct request *request, const char *socket, const char *li
 	return EXIT_CODE_OK;
 }
 
-static void request_help(const struct request *request)
+static int take_word(void *context, const char *word, struct err *e)
 {
-	printf("Usage: crosvm %s %s\n\n%s.\n"
-	       "SOCKET is the path that was given to crosvm run with -s, or the name with "
-	       "--name.\n\nOptions:\n",
-	       request->name, request->synopsis, request->summary);
-	for (const struct arg *a = request->args; a->name; a++)
-		args_help(a, stdout);
-}
+	struct plan *p = context;
 
-static int read_word(struct plan *p, const char *word, struct err *e)
-{
 	if (p->nwords == WORDS_MAX)
 		return err_say(e, E2BIG, "more than %d words", WORDS_MAX);
 	p->words[p->nwords++] = word;
 	return 0;
 }
 
-struct flags {
-	bool as_json, wants_help, is_wrong;
-};
-
-static void read_words(const struct request *request, int argc, char **argv, struct plan *p,
-		       struct flags *flags)
+static int take_option(void *context, const struct args_item *item, struct err *e UNUSED)
 {
-	struct args_item item;
-	enum args_kind kind;
-	struct args args;
-	struct err e = {0};
+	struct plan *p = context;
 
-	args_init(&args, request->args, argc, argv);
-	while ((kind = args_next(&args, &item, &e)) != ARGS_END) {
-		if (kind == ARGS_WORD && read_word(p, item.value, &e) < 0)
-			kind = ARGS_WRONG;
-		if (kind == ARGS_WRONG) {
-			log_error("%s: %s", request->name, e.text);
-			flags->is_wrong = true;
-		} else if (kind == ARGS_OPTION && item.value) {
-			p->target = item.value;
-		} else if (kind == ARGS_OPTION) {
-			flags->wants_help = flags->wants_help || item.arg->letter == 'h';
-			flags->as_json = flags->as_json || !item.arg->letter;
-		}
-	}
-}
-
-static int plan_all_sockets(const struct request *request, struct plan *p, struct err *e)
-{
-	p->first_socket = 0;
-	p->nsockets = p->nwords;
-	return write_line(p, request->name, e);
-}
-
-/* Turns the words into a line and sockets; complains itself. */
-static int plan_make(const struct request *request, struct plan *p)
-{
-	struct err e = {0};
-	int r = request->plan ? request->plan(p, &e) : plan_all_sockets(request, p, &e);
-
-	if (r == 0 && p->nsockets == 0)
-		r = err_say(&e, EINVAL, "a socket is missing");
-	if (r < 0)
-		log_error("%s: %s: crosvm %s %s", request->name, e.text, request->name,
-			  request->synopsis);
+	if (item->value)
+		p->target = item->value;
 	else
+		p->as_json = true;
+	return 0;
+}
+
+/* Turns the words into a line and sockets. */
+static int plan_make(void *context, struct err *e)
+{
+	struct plan *p = context;
+	int r;
+
+	if (p->request->plan) {
+		r = p->request->plan(p, e);
+	} else {
+		p->nsockets = p->nwords;
+		r = write_line(p, p->request->name, e);
+	}
+	if (r == 0 && p->nsockets == 0)
+		r = err_say(e, EINVAL, "a socket is missing");
+	if (r == 0)
 		memcpy(p->line + strlen(p->line), "\n", sizeof("\n")); /* LINE_ROOM leaves room */
 	return r;
 }
 
 static int request_main(const struct request *request, int argc, char **argv)
 {
+	static const struct command_reader reader = {take_option, take_word, plan_make};
 	static struct plan p;
-	struct flags flags = {0};
-	int code = EXIT_CODE_OK;
+	int code;
 
-	memset(&p, 0, sizeof(p));
-	read_words(request, argc, argv, &p, &flags);
-	if (flags.wants_help) {
-		request_help(request);
-		return EXIT_CODE_OK;
-	}
-	if (flags.is_wrong || plan_make(request, &p) < 0)
-		return EXIT_CODE_USAGE;
+	p = (struct plan){.request = request};
+	code = command_read(request->name, argc, argv, &reader, &p);
+	if (code != COMMAND_GOES_ON)
+		return code;
+	code = EXIT_CODE_OK;
 	for (unsigned i = 0; i < p.nsockets; i++)
-		if (ask(request, p.words[p.first_socket + i], p.line, flags.as_json) !=
-		    EXIT_CODE_OK)
+		if (ask(request, p.words[p.first_socket + i], p.line, p.as_json) != EXIT_CODE_OK)
 			code = EXIT_CODE_ERROR;
 	return code;
 }

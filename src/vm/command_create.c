@@ -6,7 +6,7 @@
 #include "base/fd.h"
 #include "base/log.h"
 #include "base/num.h"
-#include "vm/args.h"
+#include "base/args.h"
 #include "vm/exit_codes.h"
 
 #include <errno.h>
@@ -32,7 +32,7 @@ static const struct opt backing_opts[] = {
 	OPT_END,
 };
 
-static const struct arg table[] = {
+const struct arg command_create_args[] = {
 	{.name = "cluster-size",
 	 .value = "SIZE",
 	 .help = "Unit of allocation, 512 to 2M (default: 64K)"},
@@ -48,7 +48,6 @@ struct wanted {
 	uint64_t size;
 	struct backing backing;
 	struct qcow2_create_options create;
-	bool help;
 };
 
 static int set_cluster_size(struct wanted *w, const char *text, struct err *e)
@@ -84,65 +83,37 @@ static int set_backing(struct wanted *w, const char *text, struct err *e)
 	return 0;
 }
 
-static int set_word(struct wanted *w, const char *text, struct err *e)
+static int take_word(void *context, const char *text, struct err *e)
 {
+	struct wanted *w = context;
+
 	if (!w->path)
 		w->path = text;
 	else if (!w->size_text)
 		w->size_text = text;
 	else
-		return err_say(e, EINVAL, "\"%s\" is one word too many: PATH SIZE", text);
+		return err_say(e, EINVAL, "\"%.100s\": one word too many", text);
 	return 0;
 }
 
-static int set_option(struct wanted *w, const struct args_item *item, struct err *e)
+static int take_option(void *context, const struct args_item *item, struct err *e)
 {
 	if (strcmp(item->arg->name, "cluster-size") == 0)
-		return set_cluster_size(w, item->value, e);
-	if (strcmp(item->arg->name, "backing") == 0)
-		return set_backing(w, item->value, e);
-	w->help = true;
-	return 0;
+		return set_cluster_size(context, item->value, e);
+	return set_backing(context, item->value, e);
 }
 
-static int check_words(struct wanted *w, struct err *e)
+static int check_words(void *context, struct err *e)
 {
+	struct wanted *w = context;
+
 	if (!w->path || (!w->size_text && !w->backing.path))
-		return err_say(e, EINVAL, "%s is missing: crosvm create_qcow2 PATH SIZE",
-			       w->path ? "SIZE" : "PATH");
+		return err_say(e, EINVAL, "%s is missing", w->path ? "SIZE" : "FILE");
 	if (w->size_text && (opt_size(w->size_text, &w->size) < 0 || w->size == 0))
 		return err_say(e, EINVAL,
-			       "\"%s\": not a size; give bytes, or a number with K, M, G or T",
+			       "\"%.100s\": not a size; give bytes, or a number with K, M, G or T",
 			       w->size_text);
 	return 0;
-}
-
-/* All mistakes are told; the number of them. */
-static unsigned parse(struct wanted *w, int argc, char **argv)
-{
-	struct args_item item = {0};
-	enum args_kind kind;
-	struct args args;
-	unsigned wrong = 0;
-	struct err e = {0};
-	int r = 0;
-
-	args_init(&args, table, argc, argv);
-	while ((kind = args_next(&args, &item, &e)) != ARGS_END) {
-		if (kind == ARGS_WRONG)
-			r = -EINVAL;
-		else
-			r = kind == ARGS_WORD ? set_word(w, item.value, &e)
-					      : set_option(w, &item, &e);
-		if (r < 0)
-			log_error("create_qcow2: %s", e.text);
-		wrong += r < 0;
-	}
-	if (wrong == 0 && !w->help && check_words(w, &e) < 0) {
-		log_error("create_qcow2: %s", e.text);
-		wrong++;
-	}
-	return wrong;
 }
 
 /* As whoever opens the image will look for it: from the image's folder. */
@@ -204,16 +175,6 @@ static int use_backing(struct wanted *w, struct err *e)
 	return 0;
 }
 
-static void help(void)
-{
-	puts("Usage: crosvm create_qcow2 [OPTIONS] PATH SIZE\n\n"
-	     "Makes an empty disk image in qcow2 format; what PATH held before is gone.\n"
-	     "SIZE is in bytes, or a number with K, M, G or T; with --backing it may be left out.\n"
-	     "\nOptions:");
-	for (const struct arg *a = table; a->name; a++)
-		args_help(a, stdout);
-}
-
 static int create(struct wanted *w)
 {
 	struct err e = {0};
@@ -228,16 +189,12 @@ static int create(struct wanted *w)
 
 int command_create_qcow2(int argc, char **argv)
 {
+	static const struct command_reader reader = {take_option, take_word, check_words};
 	struct wanted w = {.path = NULL};
-	int code = EXIT_CODE_USAGE;
+	int code = command_read("create_qcow2", argc, argv, &reader, &w);
 
-	if (parse(&w, argc, argv) == 0) {
-		code = EXIT_CODE_OK;
-		if (w.help)
-			help();
-		else
-			code = create(&w);
-	}
+	if (code == COMMAND_GOES_ON)
+		code = create(&w);
 	opt_fini(backing_opts, &w.backing);
 	return code;
 }

@@ -2,7 +2,6 @@
 /* command_list.c - crosvm list: the running VMs of this user that have a name */
 #include "vm/command.h"
 
-#include "vm/args.h"
 #include "vm/client.h"
 #include "vm/exit_codes.h"
 #include "vm/names.h"
@@ -17,12 +16,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-
-static const struct arg list_args[] = {
-	{.name = "json", .help = "Print an array with each VM's reply to status"},
-	{.name = "help", .letter = 'h', .help = "Print this text"},
-	{.name = NULL},
-};
 
 enum { FIELD_MAX = 24 };
 
@@ -142,28 +135,8 @@ static int list(bool as_json)
 
 int command_list(int argc, char **argv)
 {
-	struct args_item item;
-	enum args_kind kind;
-	struct args args;
-	struct err e = {0};
 	bool as_json = false;
+	int code = command_read_json("list", argc, argv, &as_json);
 
-	args_init(&args, list_args, argc, argv);
-	while ((kind = args_next(&args, &item, &e)) != ARGS_END) {
-		if (kind == ARGS_WORD)
-			err_say(&e, EINVAL, "takes no arguments, \"%s\" was given", item.value);
-		if (kind != ARGS_OPTION) {
-			log_error("list: %s", e.text);
-			return EXIT_CODE_USAGE;
-		}
-		if (item.arg->letter == 'h') {
-			puts("Usage: crosvm list [--json]\n\n"
-			     "Lists this user's running VMs that were given a name.\n\nOptions:");
-			for (const struct arg *a = list_args; a->name; a++)
-				args_help(a, stdout);
-			return EXIT_CODE_OK;
-		}
-		as_json = true;
-	}
-	return list(as_json);
+	return code == COMMAND_GOES_ON ? list(as_json) : code;
 }

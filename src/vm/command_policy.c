@@ -6,7 +6,7 @@
 #include "devices/device.h"
 #include "devices/serve.h"
 #include "jail/policy.h"
-#include "vm/args.h"
+#include "base/args.h"
 #include "vm/exit_codes.h"
 
 #include <errno.h>
@@ -14,7 +14,7 @@
 #include <string.h>
 #include <sys/utsname.h>
 
-static const struct arg table[] = {
+const struct arg command_policy_args[] = {
 	{.name = "arch", .value = "x86_64|aarch64", .help = "Architecture (default: this host's)"},
 	{.name = "help", .letter = 'h', .help = "Print this text"},
 	{.name = NULL},
@@ -22,64 +22,52 @@ static const struct arg table[] = {
 
 struct wanted {
 	const char *arch, *device;
-	bool help;
 };
 
-static int parse(struct wanted *w, int argc, char **argv, struct err *e)
+static int take_arch(void *context, const struct args_item *item, struct err *e UNUSED)
 {
-	struct args_item item;
-	struct args args;
+	struct wanted *w = context;
 
-	args_init(&args, table, argc, argv);
-	for (;;) {
-		switch (args_next(&args, &item, e)) {
-		case ARGS_END:
-			if (w->device || w->help)
-				return 0;
-			return err_say(e, EINVAL, "a device is missing; crosvm devices lists them");
-		case ARGS_WRONG:
-			return -EINVAL;
-		case ARGS_WORD:
-			if (w->device)
-				return err_say(e, EINVAL, "one device is enough, %s", w->device);
-			w->device = item.value;
-			break;
-		case ARGS_OPTION:
-			if (item.value)
-				w->arch = item.value;
-			else
-				w->help = true;
-			break;
-		}
-	}
+	w->arch = item->value;
+	return 0;
+}
+
+static int take_device(void *context, const char *word, struct err *e)
+{
+	struct wanted *w = context;
+
+	if (w->device)
+		return err_say(e, EINVAL, "\"%.100s\": one device is enough, %s", word, w->device);
+	w->device = word;
+	return 0;
+}
+
+static int check_words(void *context, struct err *e)
+{
+	const struct wanted *w = context;
+
+	return w->device ? 0 : err_say(e, EINVAL, "a device is missing; crosvm devices lists them");
 }
 
 int command_policy(int argc, char **argv)
 {
+	static const struct command_reader reader = {take_arch, take_device, check_words};
 	struct utsname host;
 	struct wanted w = {.arch = uname(&host) == 0 ? host.machine : "x86_64"};
+	int code = command_read("policy", argc, argv, &reader, &w);
 	const struct device_type *type;
 	struct err e = {0};
 
-	if (parse(&w, argc, argv, &e) < 0) {
-		log_error("policy: %s", e.text);
-		return EXIT_CODE_USAGE;
-	}
-	if (w.help) {
-		puts("Usage: crosvm policy [--arch ARCH] DEVICE\n\n"
-		     "Prints the system calls that a device may make, as a policy for\n"
-		     "crosvm run --seccomp-policy-dir.\n\nOptions:");
-		for (const struct arg *a = table; a->name; a++)
-			args_help(a, stdout);
-		return EXIT_CODE_OK;
-	}
+	if (code != COMMAND_GOES_ON)
+		return code;
 	type = device_type_find(w.device);
 	if (!type) {
-		log_error("policy: %s: no such device; crosvm devices lists them", w.device);
+		log_error("policy: \"%.100s\": no such device; crosvm devices lists them",
+			  w.device);
 		return EXIT_CODE_USAGE;
 	}
 	if (policy_print_calls(w.arch, device_calls(type, true), stdout, &e) < 0) {
-		log_error("policy: %s", e.text);
+		log_error("policy: --arch: %s", e.text);
 		return EXIT_CODE_USAGE;
 	}
 	return EXIT_CODE_OK;

@@ -20,13 +20,6 @@
 
 #include <cmocka.h>
 
-/* In place of main.c's. */
-const struct command commands[] = {
-	{"run", NULL, "Boots a virtual machine"},
-	{"generate", command_generate, NULL},
-	{.name = NULL},
-};
-
 static char dir[] = "/tmp/command-test-XXXXXX";
 static char path[64];
 static int listen_fd;
@@ -320,26 +313,71 @@ static void templates_are_filled_in(void **state)
 	(void)state;
 	snprintf(template, sizeof(template), "%s/page", dir);
 	out = fopen(template, "we");
-	fputs("before\n@EXIT_CODES@\n@CONTROL@\n@DEVICE_LIST@\n@OTHER@\nafter\n", out);
+	fputs("before\n@EXIT_CODES@\n@CONTROL@\n@DEVICE_LIST@\n@OTHER@\n"
+	      "@ARGS list@\n@SYNOPSIS disk@\nafter\n",
+	      out);
 	fclose(out);
 	assert_int_equal(run(command_generate, "man", template, NULL), EXIT_CODE_OK);
 	unlink(template);
 	assert_memory_equal(said, "before\n.Bl", 10);
 	assert_non_null(strstr(said, ".It Cm suspend\n"));
-	assert_non_null(strstr(said, ".El\n@OTHER@\nafter\n"));
+	assert_non_null(strstr(said, ".El\n@OTHER@\n.Bl -tag -width Ds\n.It Fl -json\n"));
+	assert_non_null(strstr(said, ".Op Fl -json\n.Cm resize\n.Ar SOCKET\n.Ar NAME\n"));
 }
 
-static void completion_has_options_but_no_hidden_command(void **state)
+static void shells_are_offered_what_can_follow(void **state)
 {
-	static const char *const shells[] = {"zsh", "fish", "bash"};
+	static const struct {
+		const char *words[4];
+		const char *offered, *not_offered;
+	} rows[] = {
+		{{"st"}, "stop\t", "run"},
+		{{"st"}, "status\t", "generate"},
+		{{"--"}, "--version\t", "run"},
+		{{"run", "--kvm"}, "--kvm-device\t", "--mem"},
+		{{"run", "-"}, "-m\tGuest memory\n", "resume"},
+		{{"run", "--transport", ""}, "pci\t\nmmio\t\n", ":files"},
+		{{"run", "--transport=p"}, "--transport=pci\t\n", "mmio"},
+		{{"run", "--block", "pa"}, "path=\t", "format"},
+		{{"run", "--block", "path=x,for"}, "path=x,format=\t", "path=x,ro"},
+		{{"run", "--block", "path=x,format=q"}, "path=x,format=qcow2\t", "raw"},
+		{{"run", "--block", "path=x"}, ":files\tpath=\n", "format"},
+		{{"run", "--block=ro,path=x"}, ":files\t--block=ro,path=\n", "format"},
+		{{"run", "--serial", "si"}, "sink\t", "stdio"},
+		{{"run", "--initrd", ""}, ":files\t\n", "--"},
+		{{"run", ""}, ":files\t\n", "--"},
+		{{"run", "--cpus", ""}, "", "1"},
+		{{"status", "--"}, "--json\t", "--target"},
+		{{"balloon", "--t"}, "--target\t", "--json"},
+		{{"disk", ""}, "resize\t", "up"},
+		{{"disk", "resize", ""}, ":files\t\n", "resize"},
+		{{"link", "vm", "net0", ""}, "up\t\ndown\t\n", "files"},
+		{{"stop", "a", "b", ""}, ":files\t\n", "stop"},
+		{{"balloon", ""}, ":files\t\n", "256"},
+		{{"policy", "rn"}, "rng\t", "block"},
+		{{"policy", "--arch", ""}, "x86_64\t\naarch64\t\n", "rng"},
+		{{"device", "block", "ro,pa"}, "ro,path=\t", "format"},
+		{{"device", "--sp"}, "", "--spawned"},
+		{{"nothing", ""}, "", "run"},
+	};
 
 	(void)state;
-	for (size_t i = 0; i < ARRAY_LEN(shells); i++) {
-		assert_int_equal(run(command_generate, shells[i], NULL, NULL), EXIT_CODE_OK);
-		assert_non_null(strstr(said, "seccomp-policy-dir"));
-		assert_non_null(strstr(said, "pci mmio"));
-		assert_null(strstr(said, "generate"));
+	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+		assert_int_equal(run_list(command_complete, rows[i].words, 4), EXIT_CODE_OK);
+		assert_non_null(strstr(said, rows[i].offered));
+		assert_null(strstr(said, rows[i].not_offered));
 	}
+	assert_int_equal(run(command_complete, NULL, NULL, NULL), EXIT_CODE_OK);
+}
+
+static void devices_are_told_with_their_options(void **state)
+{
+	(void)state;
+	assert_int_equal(run(command_devices, "--json", NULL, NULL), EXIT_CODE_OK);
+	assert_memory_equal(said, "[{\"name\":\"", 10);
+	assert_non_null(strstr(said, "\"options\":[{\"name\":\"path\",\"accepts\":\"FILE\""));
+	assert_non_null(strstr(said, "\"choices\":[\"raw\",\"qcow2\"]"));
+	assert_int_equal(said[strlen(said) - 2], ']');
 }
 
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
@@ -358,7 +396,8 @@ int main(void)
 		TEST(lists_are_printed),
 		TEST(check_comes_to_one_verdict_in_both_forms),
 		TEST(templates_are_filled_in),
-		TEST(completion_has_options_but_no_hidden_command),
+		TEST(shells_are_offered_what_can_follow),
+		TEST(devices_are_told_with_their_options),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -9,7 +9,7 @@
 
 #include "base/attr.h"
 #include "base/err.h"
-#include "vm/args.h"
+#include "base/args.h"
 #include "vm/config.h"
 
 #include <stdio.h>

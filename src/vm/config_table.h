@@ -4,7 +4,7 @@
 
 #include "base/opt.h"
 #include "devices/device.h"
-#include "vm/args.h"
+#include "base/args.h"
 #include "vm/config.h"
 
 struct config_option {
@@ -47,6 +47,9 @@ void config_net_fini(struct config_net *n);
 
 /* Whether --NAME can go without a value: no text is wanted as its first word. */
 bool config_device_is_optional(const struct device_type *type);
+
+/* --NAME of a device, as the help shows it. */
+struct arg config_device_arg(const struct device_type *type);
 
 /* Appends words to the kernel command line; none is fine. */
 int config_param_add(struct config *c, const char *text, struct err *e) MUST_CHECK;

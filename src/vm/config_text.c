@@ -18,7 +18,7 @@ static void option_help(const struct config_option *o, FILE *out)
 		opt_help(o->keys, "            ", out);
 }
 
-static struct arg device_arg(const struct device_type *t)
+struct arg config_device_arg(const struct device_type *t)
 {
 	bool is_optional = config_device_is_optional(t);
 
@@ -42,7 +42,7 @@ void config_help(FILE *out)
 	      "twice):\n",
 	      out);
 	for (const struct device_type *const *t = device_types; *t; t++) {
-		struct arg arg = device_arg(*t);
+		struct arg arg = config_device_arg(*t);
 
 		args_help(&arg, out);
 		if ((*t)->opts)
@@ -83,7 +83,7 @@ void config_mdoc_devices(FILE *out)
 {
 	fputs(".Bl -tag -width Ds\n", out);
 	for (const struct device_type *const *t = device_types; *t; t++) {
-		struct arg arg = device_arg(*t);
+		struct arg arg = config_device_arg(*t);
 
 		mdoc_item(&arg, out);
 		if ((*t)->opts)

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* args.c - command lines: -c 4, -c4, --cpus=4, --cpus 4, words */
-#include "vm/args.h"
+#include "base/args.h"
 
 #include "base/num.h"
 

@@ -1,0 +1,52 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* command_run.c - crosvm run: a virtual machine, from its options to its exit code */
+#include "vm/command.h"
+
+#include "base/log.h"
+#include "vm/config.h"
+#include "vm/exit_codes.h"
+#include "vm/machine.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+static int run_configured(const struct config *config)
+{
+	struct machine *m = calloc(1, sizeof(*m));
+	struct err e = {0};
+	int code = EXIT_CODE_ERROR;
+
+	if (!m) {
+		log_error("out of memory");
+		return EXIT_CODE_ERROR;
+	}
+	log_level_set((enum log_level)config->log_level);
+	if (machine_build(m, config, &code, &e) < 0)
+		log_error("%s", e.text);
+	else
+		code = machine_run(m);
+	machine_fini(m);
+	free(m);
+	return code;
+}
+
+int command_run(int argc, char **argv)
+{
+	static struct config config;
+	static struct config_errors errors;
+	int r = config_parse(&config, argc, argv, &errors);
+	int code = EXIT_CODE_USAGE;
+
+	if (r == CONFIG_RUN)
+		code = run_configured(&config);
+	else if (r == CONFIG_HELP)
+		config_help(stdout);
+	else if (r == CONFIG_DUMP)
+		fputs(config.dump, stdout);
+	for (unsigned i = 0; i < errors.n && i < CONFIG_ERRORS_MAX; i++)
+		log_error("%s", errors.list[i].text);
+	if (errors.n > CONFIG_ERRORS_MAX)
+		log_error("and %u more errors", errors.n - CONFIG_ERRORS_MAX);
+	config_fini(&config);
+	return r == CONFIG_HELP || r == CONFIG_DUMP ? EXIT_CODE_OK : code;
+}
