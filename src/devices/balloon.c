@@ -53,6 +53,16 @@ struct balloon_stat {
 };
 static_assert(sizeof(struct balloon_stat) == 10, "virtio 1.2, 5.5.6.3");
 
+enum balloon_counter {
+	BALLOON_TARGET = DEVICE_COUNTERS,
+	BALLOON_ACTUAL,
+	BALLOON_INFLATED,
+	BALLOON_DEFLATED,
+	BALLOON_REPORTED,
+	BALLOON_DISCARDED,
+	BALLOON_COUNTERS_END,
+};
+
 struct balloon {
 	struct device device;
 	bool deflate_on_oom, reporting, hinting, stats; /* options: what is offered */
@@ -71,6 +81,8 @@ struct balloon {
 
 	struct discard discard;
 	uint64_t reported_bytes, bad_requests;
+	uint64_t counted[BALLOON_COUNTERS_END - DEVICE_COUNTERS]; /* see balloon_count() */
+	uint64_t counted_errors;
 
 	bool holds_stats; /* the driver's buffer is with us, until statistics are asked for */
 	struct chain stats_chain;
@@ -275,6 +287,41 @@ static bool turn_is_over(const struct balloon *b, unsigned chains, uint64_t call
 	return chains >= CHAINS_A_TURN || b->discard.counters.calls >= calls_end;
 }
 
+/* What the driver claims, as far as it can be. */
+static uint64_t actual_bytes(const struct balloon *b)
+{
+	const uint64_t claimed = (uint64_t)b->actual << VIRTIO_BALLOON_PFN_SHIFT;
+
+	return b->device.started ? min_u64(claimed, gmem_size(b->device.gmem)) : claimed;
+}
+
+/* Brings the counters up to date, which run on where an earlier process of the device ended. */
+static void balloon_count(struct balloon *b)
+{
+	const struct discard_counters *n = &b->discard.counters;
+	const uint64_t errors = b->bad_requests + n->bad + n->failed;
+	const struct {
+		enum balloon_counter counter;
+		uint64_t now;
+	} rows[] = {
+		{BALLOON_INFLATED, n->frames},
+		{BALLOON_DEFLATED, n->restored},
+		{BALLOON_REPORTED, b->reported_bytes},
+		{BALLOON_DISCARDED, n->bytes},
+	};
+
+	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+		uint64_t *counted = &b->counted[rows[i].counter - DEVICE_COUNTERS];
+
+		device_count(&b->device, rows[i].counter, rows[i].now - *counted);
+		*counted = rows[i].now;
+	}
+	device_count(&b->device, DEVICE_ERRORS, errors - b->counted_errors);
+	b->counted_errors = errors;
+	counter_set(&b->device.shared->counters[BALLOON_TARGET], b->target);
+	counter_set(&b->device.shared->counters[BALLOON_ACTUAL], actual_bytes(b));
+}
+
 static void balloon_kick(struct device *d, unsigned q)
 {
 	static void (*const handlers[])(struct balloon *b, struct chain *c) = {
@@ -298,6 +345,7 @@ static void balloon_kick(struct device *d, unsigned q)
 		else
 			vq_push(&d->queues[q], &c);
 	}
+	balloon_count(b);
 	vq_notify(&d->queues[q]);
 	if (!turn_is_over(b, chains, calls_end))
 		return;
@@ -349,6 +397,7 @@ static void balloon_config_set(struct device *d, size_t at, const void *in, size
 		b->poison = le32_get(value);
 	else
 		b->bad_requests++;
+	balloon_count(b);
 }
 
 /* ---- commands ---- */
@@ -375,6 +424,7 @@ static int command_target(struct device *d, void *arguments, struct json *reply 
 	b->target = ((const struct target *)arguments)->bytes;
 	b->target_is_news = !d->started;
 	device_config_changed(d);
+	balloon_count(b);
 	return 0;
 }
 
@@ -446,27 +496,29 @@ static const struct device_command balloon_commands[] = {
 	{.name = NULL},
 };
 
-/* What the driver claims, as far as it can be. */
-static uint64_t actual_bytes(const struct balloon *b)
-{
-	const uint64_t claimed = (uint64_t)b->actual << VIRTIO_BALLOON_PFN_SHIFT;
-
-	return b->device.started ? min_u64(claimed, gmem_size(b->device.gmem)) : claimed;
-}
+static const struct counter balloon_counters[] = {
+	DEVICE_COUNTER(BALLOON_TARGET) = {"target_bytes", COUNTER_LEVEL_BYTES,
+					  "What the balloon is to hold"},
+	DEVICE_COUNTER(BALLOON_ACTUAL) = {"actual_bytes", COUNTER_LEVEL_BYTES,
+					  "What the guest says that it holds"},
+	DEVICE_COUNTER(BALLOON_INFLATED) = {"inflated_pages", COUNTER_EVENTS,
+					    "Pages that the guest gave into it"},
+	DEVICE_COUNTER(BALLOON_DEFLATED) = {"deflated_pages", COUNTER_EVENTS,
+					    "Pages that the guest took back"},
+	DEVICE_COUNTER(BALLOON_REPORTED) = {"reported_bytes", COUNTER_BYTES,
+					    "Free memory that the guest reported by itself"},
+	DEVICE_COUNTER(BALLOON_DISCARDED) = {"discarded_bytes", COUNTER_BYTES,
+					     "Memory that the host was given back"},
+	DEVICE_COUNTER(BALLOON_COUNTERS_END) = {.name = NULL},
+};
 
 static void balloon_status(struct device *d, struct json *reply)
 {
 	const struct balloon *b = balloon_of(d);
 	const struct discard_counters *n = &b->discard.counters;
 
-	json_number(reply, "target_bytes", b->target);
-	json_number(reply, "actual_bytes", actual_bytes(b));
-	json_number(reply, "inflated_pages", n->frames);
-	json_number(reply, "deflated_pages", n->restored);
-	json_number(reply, "reported_bytes", b->reported_bytes);
 	json_number(reply, "hinted_bytes", b->hinted_bytes);
 	json_bool(reply, "hinting", b->hint_id >= HINT_ID_FIRST);
-	json_number(reply, "discarded_bytes", n->bytes);
 	json_number(reply, "discard_calls", n->calls);
 	json_number(reply, "failed_calls", n->failed);
 	json_number(reply, "bad_frames", n->bad);
@@ -487,6 +539,7 @@ static int balloon_start(struct device *d, struct err *e)
 	if (b->target_is_news)
 		device_config_changed(d);
 	b->target_is_news = false;
+	balloon_count(b);
 	return 0;
 }
 
@@ -508,6 +561,7 @@ static void balloon_reset(struct device *d)
 	b->hint_id = VIRTIO_BALLOON_CMD_ID_DONE;
 	b->hint_begun = false;
 	b->stats_ns = 0;
+	balloon_count(b);
 }
 
 static void balloon_defaults(struct device *d)
@@ -579,6 +633,7 @@ const struct device_type balloon_type = {
 	.opts = balloon_opts,
 	.calls = balloon_calls,
 	.commands = balloon_commands,
+	.counters = balloon_counters,
 	.defaults = balloon_defaults,
 	.open = balloon_open,
 	.start = balloon_start,

@@ -52,6 +52,28 @@ enum {
 	ROUNDS_MAX = 64, /* batches of a queue before others get their turn */
 };
 
+enum block_counter {
+	READS = DEVICE_COUNTERS,
+	READ_BYTES,
+	WRITES,
+	WRITTEN_BYTES,
+	FLUSHES,
+	DISCARDS,
+	ZERO_WRITES,
+	BLOCK_COUNTERS_END,
+};
+
+static const struct counter block_counters[] = {
+	DEVICE_COUNTER(READS) = {"reads", COUNTER_EVENTS, "Reads that were done"},
+	DEVICE_COUNTER(READ_BYTES) = {"read_bytes", COUNTER_BYTES, "Data read"},
+	DEVICE_COUNTER(WRITES) = {"writes", COUNTER_EVENTS, "Writes that were done"},
+	DEVICE_COUNTER(WRITTEN_BYTES) = {"written_bytes", COUNTER_BYTES, "Data written"},
+	DEVICE_COUNTER(FLUSHES) = {"flushes", COUNTER_EVENTS, "Flushes that were done"},
+	DEVICE_COUNTER(DISCARDS) = {"discards", COUNTER_EVENTS, "Ranges discarded"},
+	DEVICE_COUNTER(ZERO_WRITES) = {"zero_writes", COUNTER_EVENTS, "Ranges zeroed"},
+	DEVICE_COUNTER(BLOCK_COUNTERS_END) = {.name = NULL},
+};
+
 enum { CACHE_MIN = 64 << 10, CACHE_MAX = 1 << 30 };
 
 static const char *const block_sizes[] = {"auto", "512", "4096", NULL};
@@ -163,6 +185,8 @@ static void complete(struct request *r, uint8_t status)
 {
 	struct block *b = r->block;
 
+	if (status != VIRTIO_BLK_S_OK)
+		device_count(&b->device, DEVICE_ERRORS, 1);
 	if (!chain_tail_put(&r->chain, &status, sizeof(status)))
 		log_limited(&b->complaints, "request without room for a status");
 	vq_push(r->queue, &r->chain);
@@ -183,6 +207,11 @@ static void report(struct request *r, const char *what, int error)
 		log_limited(&r->block->complaints, "%s of %llu bytes at %llu failed: %s", what,
 			    (unsigned long long)r->io.length, (unsigned long long)r->io.offset,
 			    strerror(-error));
+}
+
+static void count(struct request *r, enum block_counter counter, uint64_t n)
+{
+	device_count(&r->block->device, counter, n);
 }
 
 /* Whether the disk has these sectors, in whole blocks; sets where they lie. */
@@ -206,6 +235,10 @@ static void read_done(struct image_req *io, int error)
 	report(r, "read", error);
 	if (error == 0 && !chain_skip(&r->chain, CHAIN_WRITABLE, r->io.length))
 		error = -EIO;
+	if (error == 0) {
+		count(r, READS, 1);
+		count(r, READ_BYTES, r->io.length);
+	}
 	complete(r, status_of(error));
 }
 
@@ -214,6 +247,10 @@ static void write_done(struct image_req *io, int error)
 	struct request *r = container_of(io, struct request, io);
 
 	report(r, "write", error);
+	if (error == 0) {
+		count(r, WRITES, 1);
+		count(r, WRITTEN_BYTES, r->io.length);
+	}
 	complete(r, status_of(error));
 }
 
@@ -222,6 +259,8 @@ static void sync_done(struct image_req *io, int error)
 	struct request *r = container_of(io, struct request, io);
 
 	report(r, "sync", error);
+	if (error == 0)
+		count(r, FLUSHES, 1);
 	complete(r, status_of(error));
 }
 
@@ -303,10 +342,12 @@ static void range_done(struct image_req *io, int error)
 	struct request *r = container_of(io, struct request, io);
 
 	report(r, io->op == IMAGE_DISCARD ? "discard" : "writing zeroes", error);
-	if (error < 0)
+	if (error < 0) {
 		complete(r, VIRTIO_BLK_S_IOERR);
-	else
-		next_range(r);
+		return;
+	}
+	count(r, io->op == IMAGE_DISCARD ? DISCARDS : ZERO_WRITES, 1);
+	next_range(r);
 }
 
 static uint8_t check_range(struct request *r, const struct range *range, uint32_t flags,
@@ -786,5 +827,6 @@ const struct device_type block_type = {
 	.close = block_close,
 	.config = block_config,
 	.commands = block_commands,
+	.counters = block_counters,
 	.status = block_status,
 };

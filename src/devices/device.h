@@ -155,6 +155,9 @@ enum {
 	DEVICE_COUNTERS_MAX = 4096 / sizeof(uint64_t),
 };
 
+/* A row of the table of those. */
+#define DEVICE_COUNTER(counter) [(counter)-DEVICE_COUNTERS]
+
 /* Names of those below DEVICE_COUNTERS; device.c. */
 extern const struct counter device_counters[];
 

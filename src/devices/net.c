@@ -533,22 +533,29 @@ static const struct device_command net_commands[] = {
 	{.name = NULL},
 };
 
+static const struct counter net_counters[] = {
+	DEVICE_COUNTER(NET_RX_FRAMES) = {"rx_frames", COUNTER_EVENTS, "Frames that the guest received"},
+	DEVICE_COUNTER(NET_RX_BYTES) = {"rx_bytes", COUNTER_BYTES, "Bytes of them"},
+	DEVICE_COUNTER(NET_RX_DROPPED) = {"rx_dropped", COUNTER_EVENTS,
+			       "Frames too long for the guest's buffers, or the link was down"},
+	DEVICE_COUNTER(NET_RX_FILTERED) = {"rx_filtered", COUNTER_EVENTS,
+				"Frames that the guest's driver does not want"},
+	DEVICE_COUNTER(NET_TX_FRAMES) = {"tx_frames", COUNTER_EVENTS, "Frames that the guest sent"},
+	DEVICE_COUNTER(NET_TX_BYTES) = {"tx_bytes", COUNTER_BYTES, "Bytes of them"},
+	DEVICE_COUNTER(NET_TX_MALFORMED) = {"tx_malformed", COUNTER_EVENTS,
+				 "Frames with headers or sizes that cannot be"},
+	DEVICE_COUNTER(NET_TX_REFUSED) = {"tx_refused", COUNTER_EVENTS, "Frames refused by egress rules"},
+	DEVICE_COUNTER(NET_TX_DROPPED) = {"tx_dropped", COUNTER_EVENTS,
+			       "Frames that the host would not have, or the link was down"},
+	DEVICE_COUNTER(NET_COUNTERS_END) = {.name = NULL},
+};
+
 static void net_status(struct device *d, struct json *reply)
 {
 	const struct net *n = net_of(d);
-	const struct net_counters *c = &n->counters;
 
 	json_text(reply, "link", n->link_down ? "down" : "up");
 	json_number(reply, "pairs", n->driver.pairs);
-	json_number(reply, "rx_frames", c->rx_frames);
-	json_number(reply, "rx_bytes", c->rx_bytes);
-	json_number(reply, "rx_dropped", c->rx_dropped);
-	json_number(reply, "rx_filtered", c->rx_filtered);
-	json_number(reply, "tx_frames", c->tx_frames);
-	json_number(reply, "tx_bytes", c->tx_bytes);
-	json_number(reply, "tx_malformed", c->tx_malformed);
-	json_number(reply, "tx_refused", c->tx_refused);
-	json_number(reply, "tx_dropped", c->tx_dropped);
 	net_gate_status(n, reply);
 }
 
@@ -581,5 +588,6 @@ const struct device_type net_type = {
 	.close = net_close,
 	.config = net_config,
 	.commands = net_commands,
+	.counters = net_counters,
 	.status = net_status,
 };

@@ -117,14 +117,18 @@ struct net_state {
 	struct net_driver_state driver;
 };
 
-struct net_counters {
-	uint64_t rx_frames, rx_bytes;
-	uint64_t rx_dropped;  /* too long for the guest's buffers, or link down */
-	uint64_t rx_filtered; /* the driver does not want them */
-	uint64_t tx_frames, tx_bytes;
-	uint64_t tx_malformed; /* headers or sizes that cannot be */
-	uint64_t tx_refused;   /* by egress rules */
-	uint64_t tx_dropped;   /* the back end would not have them, or link down */
+/* What they mean is in the table of net.c. */
+enum net_counter {
+	NET_RX_FRAMES = DEVICE_COUNTERS,
+	NET_RX_BYTES,
+	NET_RX_DROPPED,
+	NET_RX_FILTERED,
+	NET_TX_FRAMES,
+	NET_TX_BYTES,
+	NET_TX_MALFORMED,
+	NET_TX_REFUSED,
+	NET_TX_DROPPED,
+	NET_COUNTERS_END,
 };
 
 struct net_gate {
@@ -156,7 +160,6 @@ struct net {
 	struct net_pair pairs[NET_PAIRS_MAX];
 	struct net_driver_state driver;
 	struct chain ctrl_chain;
-	struct net_counters counters;
 	uint32_t head_bytes; /* what net_frame_judge() needs to see, at most NET_HEAD_MAX */
 	uint32_t again_rx, again_tx; /* bit i: pair i has more to do than one turn allows */
 	uint32_t again_ctrl;	     /* bit 0: so has the control queue */
@@ -183,6 +186,11 @@ static inline struct vq *net_rx_queue(struct net_pair *p)
 static inline struct vq *net_tx_queue(struct net_pair *p)
 {
 	return &p->net->device.queues[2 * p->index + 1];
+}
+
+static inline void net_count(struct net *n, enum net_counter counter, uint64_t by)
+{
+	device_count(&n->device, counter, by);
 }
 
 static inline bool net_has(const struct net *n, unsigned feature)

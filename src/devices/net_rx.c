@@ -200,8 +200,8 @@ static void deliver(struct net_pair *p)
 	vq_push_all(net_rx_queue(p), chains, n);
 	rx->first = (rx->first + n) % NET_HELD_MAX;
 	rx->nheld -= n;
-	p->net->counters.rx_frames++;
-	p->net->counters.rx_bytes += rx->total - NET_HEADER_BYTES;
+	net_count(p->net, NET_RX_FRAMES, 1);
+	net_count(p->net, NET_RX_BYTES, rx->total - NET_HEADER_BYTES);
 }
 
 /* Longer frames are wanted at once, shorter ones by and by. */
@@ -229,7 +229,7 @@ static bool settle(struct net_pair *p)
 		rx->is_pending = true;
 		return false;
 	}
-	p->net->counters.rx_dropped++;
+	net_count(p->net, NET_RX_DROPPED, 1);
 	log_limited(&p->net->complaints, "frame of %zu bytes is too long for the guest's buffers",
 		    rx->total - NET_HEADER_BYTES);
 	return true;
@@ -258,11 +258,11 @@ static bool receive_one(struct net_pair *p)
 	limit_take(&n->gate.rx, rx->total);
 	learn(rx);
 	if (n->link_down || rx->total < NET_HEADER_BYTES) {
-		n->counters.rx_dropped++;
+		net_count(n, NET_RX_DROPPED, 1);
 		return true;
 	}
 	if (!net_filter_passes(n, rx->head.peek, rx->total - NET_HEADER_BYTES)) {
-		n->counters.rx_filtered++;
+		net_count(n, NET_RX_FILTERED, 1);
 		return true;
 	}
 	return settle(p);

@@ -35,7 +35,8 @@ static bool frame_begin(struct net *n, struct net_frame *f, struct chain *c)
 		wrong = net_header_check(&f->header, n->device.acked, f->length);
 	}
 	if (wrong) {
-		n->counters.tx_malformed++;
+		net_count(n, NET_TX_MALFORMED, 1);
+		device_count(&n->device, DEVICE_ERRORS, 1);
 		log_limited(&n->complaints, "frame refused: %s", wrong);
 		return false;
 	}
@@ -61,7 +62,6 @@ static int frame_send(struct net_pair *p)
 /* False: the frame stays where it is. */
 static bool frame_out(struct net_pair *p)
 {
-	struct net_counters *count = &p->net->counters;
 	struct net_tx *tx = &p->tx;
 	int r;
 
@@ -69,10 +69,10 @@ static bool frame_out(struct net_pair *p)
 	case NET_WAIT:
 		return false;
 	case NET_REFUSE:
-		count->tx_refused++;
+		net_count(p->net, NET_TX_REFUSED, 1);
 		return true;
 	case NET_DROP:
-		count->tx_dropped++;
+		net_count(p->net, NET_TX_DROPPED, 1);
 		return true;
 	case NET_PASS:
 		break;
@@ -84,11 +84,11 @@ static bool frame_out(struct net_pair *p)
 		return false;
 	}
 	if (r < 0) {
-		count->tx_dropped++;
+		net_count(p->net, NET_TX_DROPPED, 1);
 		return true;
 	}
-	count->tx_frames++;
-	count->tx_bytes += tx->frame.length;
+	net_count(p->net, NET_TX_FRAMES, 1);
+	net_count(p->net, NET_TX_BYTES, tx->frame.length);
 	return true;
 }
 

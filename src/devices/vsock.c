@@ -142,7 +142,7 @@ static void refuse(struct vsock *v, const struct vsock_packet *p)
 {
 	if (p->op == VIRTIO_VSOCK_OP_RST)
 		return;
-	v->refused++;
+	vsock_count(v, VSOCK_REFUSED);
 	v->reply[(v->reply_at + v->nreplies++) % VSOCK_REPLIES_MAX] = *p;
 }
 
@@ -165,7 +165,7 @@ static void tx_packet(struct vsock *v, struct chain *chain)
 	struct conn *c;
 
 	if (!packet_get(chain, &p)) {
-		v->malformed++;
+		vsock_malformed(v);
 		log_limited(&v->log, "packet of %u bytes, shorter than its header",
 			    chain_left(chain, CHAIN_READABLE));
 		return;
@@ -313,6 +313,7 @@ static int vsock_open(struct device *d, struct err *e)
 
 	while (!is_power_of_two(v->buffer_bytes)) /* up: the ring buffer counts in 32 bits */
 		v->buffer_bytes += v->buffer_bytes & -v->buffer_bytes;
+	vsock_count_open(v);
 	if (conns_init(v) < 0)
 		return err_set(e, ENOMEM, "cannot make %u connections", v->connections);
 	v->again.fd = fd_eventfd();
@@ -338,15 +339,19 @@ static void vsock_config(struct device *d, void *out)
 	memcpy(out, &config, sizeof(config));
 }
 
+static const struct counter vsock_counters[] = {
+	DEVICE_COUNTER(VSOCK_OPEN) = {"connections", COUNTER_LEVEL, "Connections now"},
+	DEVICE_COUNTER(VSOCK_ACCEPTED) = {"accepted", COUNTER_EVENTS, "Connections that came about"},
+	DEVICE_COUNTER(VSOCK_REFUSED) = {"refused", COUNTER_EVENTS, "Connections that did not"},
+	DEVICE_COUNTER(VSOCK_MALFORMED) = {"malformed", COUNTER_EVENTS, "Packets that cannot be"},
+	DEVICE_COUNTER(VSOCK_COUNTERS_END) = {.name = NULL},
+};
+
 static void vsock_status(struct device *d, struct json *reply)
 {
 	const struct vsock *v = vsock_of(d);
 
 	json_number(reply, "cid", v->cid);
-	json_number(reply, "connections", v->open);
-	json_number(reply, "accepted", v->accepted);
-	json_number(reply, "refused", v->refused);
-	json_number(reply, "malformed", v->malformed);
 }
 
 static const struct opt vsock_opts[] = {
@@ -391,5 +396,6 @@ const struct device_type vsock_type = {
 	.reset = vsock_reset,
 	.close = vsock_close,
 	.config = vsock_config,
+	.counters = vsock_counters,
 	.status = vsock_status,
 };

@@ -157,8 +157,33 @@ struct vsock {
 	struct timer retry;
 
 	struct log_limit log;
-	uint64_t accepted, refused, malformed; /* counters of status */
 };
+
+/* What they mean is in the table of vsock.c. */
+enum vsock_counter {
+	VSOCK_OPEN = DEVICE_COUNTERS, /* connections now: struct vsock has the number too */
+	VSOCK_ACCEPTED,
+	VSOCK_REFUSED,
+	VSOCK_MALFORMED,
+	VSOCK_COUNTERS_END,
+};
+
+static inline void vsock_count(struct vsock *v, enum vsock_counter counter)
+{
+	device_count(&v->device, counter, 1);
+}
+
+static inline void vsock_malformed(struct vsock *v)
+{
+	vsock_count(v, VSOCK_MALFORMED);
+	device_count(&v->device, DEVICE_ERRORS, 1);
+}
+
+/* After a change of v->open. */
+static inline void vsock_count_open(struct vsock *v)
+{
+	counter_set(&v->device.shared->counters[VSOCK_OPEN], v->open);
+}
 
 /* ---- vsock.c ---- */
 

@@ -93,6 +93,7 @@ struct conn *conn_new(struct vsock *v, enum conn_state state)
 			   .watched = WATCH_OFF,
 			   .buffer = c->buffer};
 	v->open++;
+	vsock_count_open(v);
 	return c;
 }
 
@@ -159,6 +160,7 @@ void conn_free(struct conn *c)
 	c->tell = 0;
 	TAILQ_INSERT_TAIL(&v->free, c, link);
 	v->open--;
+	vsock_count_open(v);
 	host_listen_update(v);
 }
 
@@ -456,7 +458,7 @@ static void receive_data(struct conn *c, const struct vsock_packet *p, struct ch
 	if (p->len > chain_left(chain, CHAIN_READABLE) ||
 	    p->len > c->v->buffer_bytes - buffered(c) || /* C1 */
 	    c->guest_shut & VIRTIO_VSOCK_SHUTDOWN_SEND) {
-		c->v->malformed++;
+		vsock_malformed(c->v);
 		conn_reset(c);
 		return;
 	}
@@ -523,7 +525,7 @@ static void receive_open(struct conn *c, const struct vsock_packet *p, struct ch
 		tell(c, TELL_CREDIT);
 		break;
 	default:
-		c->v->malformed++;
+		vsock_malformed(c->v);
 		conn_reset(c);
 	}
 }
@@ -538,7 +540,7 @@ void conn_receive(struct conn *c, const struct vsock_packet *p, struct chain *ch
 	} else if (c->state == CONN_RESETTING) {
 		return; /* sent before it knew */
 	} else if ((p->op != VIRTIO_VSOCK_OP_RW && p->len > 0) || !take_credit(c, p)) {
-		c->v->malformed++;
+		vsock_malformed(c->v);
 		conn_reset(c);
 	} else if (c->state == CONN_OPEN) {
 		receive_open(c, p, chain);

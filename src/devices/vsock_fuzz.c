@@ -304,7 +304,6 @@ static void end(struct device *d)
 	v->is_asking = false;
 	v->asked = NULL;
 	v->next_port = 1 << 30;
-	v->malformed = v->refused = v->accepted = 0;
 	timer_set(&v->retry, 0, 0);
 	check(v);
 	if (v->open > 0)

@@ -35,7 +35,7 @@ enum {
 
 static void command_failed(struct conn *c)
 {
-	c->v->refused++;
+	vsock_count(c->v, VSOCK_REFUSED);
 	conn_free(c);
 }
 
@@ -114,7 +114,7 @@ bool host_answer(struct conn *c)
 	char line[32];
 	int n = snprintf(line, sizeof(line), "OK %u\n", c->host_port);
 
-	c->v->accepted++;
+	vsock_count(c->v, VSOCK_ACCEPTED);
 	return send(c->watch.fd, line, (size_t)n, MSG_NOSIGNAL | MSG_DONTWAIT) == n;
 }
 
@@ -209,7 +209,7 @@ static void connect_failed(struct conn *c, int error)
 	if (error != ENOENT && error != ECONNREFUSED)
 		log_limited(&v->log, "port %u: cannot connect to %s_%u: %s", c->host_port,
 			    v->socket, c->host_port, strerror(error));
-	v->refused++;
+	vsock_count(v, VSOCK_REFUSED);
 	conn_reset(c);
 }
 
@@ -238,7 +238,7 @@ static void answer_ready(struct watch *w, uint32_t events)
 		connect_failed(c, error);
 	} else if (c) {
 		TAILQ_REMOVE(&v->connecting, c, link);
-		v->accepted++;
+		vsock_count(v, VSOCK_ACCEPTED);
 		conn_open_take(c, fd_take(&fd));
 	}
 	ask_next(v);
