@@ -26,6 +26,7 @@
 #include "mem/gmem.h"
 #include "virtio/vhost_user.h"
 #include "virtio/vq.h"
+#include "virtio/vu_ask_test.h"
 
 #include <linux/virtio_ring.h>
 #include <stdbool.h>

@@ -92,7 +92,8 @@ enum vu_protocol_feature {
 
 #define VU_BIT(number) (1ull << (number))
 
-/* Payload of VU_SET_VRING_KICK, _CALL and _ERR: the queue, and whether no descriptor comes along.
+/*
+ * Payload of VU_SET_VRING_KICK, _CALL and _ERR: the queue, and whether no descriptor comes along.
  */
 enum { VU_VRING_INDEX_MASK = 0xff, VU_VRING_NO_FD = 0x100 };
 
@@ -227,22 +228,3 @@ int vu_reply_u64(const struct vu_conn *c, const struct vu_msg *request, uint64_t
 
 /* Whether the request has a reply of its own, so that no acknowledgement is due. */
 bool vu_has_reply(uint32_t request);
-
-/* ---- front end: questions; also the back end on its channel ---- */
-
-/*
- * Sends m and waits for its answer (blocking socket).  *ret_reply as for vu_recv(); -EPROTO if the
- * answer is to another request.
- */
-int vu_ask(struct vu_conn *c, const struct vu_msg *m, struct vu_msg *ret_reply) MUST_CHECK;
-
-/* Sends m; with has_reply_ack waits for the acknowledgement; -EREMOTEIO if the peer refused. */
-int vu_tell(struct vu_conn *c, const struct vu_msg *m) MUST_CHECK;
-
-/* The most frequent shapes of both.  fd -1: none; it stays the caller's. */
-int vu_get_u64(struct vu_conn *c, uint32_t request, uint64_t *ret_value) MUST_CHECK;
-int vu_set(struct vu_conn *c, uint32_t request) MUST_CHECK;
-int vu_set_u64(struct vu_conn *c, uint32_t request, uint64_t value) MUST_CHECK;
-int vu_set_state(struct vu_conn *c, uint32_t request, uint32_t index, uint32_t num) MUST_CHECK;
-int vu_set_vring_fd(struct vu_conn *c, uint32_t request, unsigned index, int fd) MUST_CHECK;
-int vu_get_vring_base(struct vu_conn *c, unsigned index, uint32_t *ret_base) MUST_CHECK;

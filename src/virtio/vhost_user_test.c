@@ -3,6 +3,7 @@
 #include "virtio/vhost_user.h"
 
 #include "base/fd.h"
+#include "virtio/vu_ask_test.h"
 
 #include <errno.h>
 #include <setjmp.h>

@@ -17,7 +17,7 @@
 #include "base/num.h"
 #include "base/wire.h"
 #include "virtio/ids.h"
-#include "virtio/vhost_user.h"
+#include "virtio/vu_ask_test.h"
 
 #include <dirent.h>
 #include <errno.h>
