@@ -10,7 +10,6 @@
 #define NORETURN		      _Noreturn
 #define UNUSED			      __attribute__((unused))
 #define CLEANUP(function)	      __attribute__((cleanup(function)))
-#define FALLTHROUGH		      __attribute__((fallthrough))
 
 #define ARRAY_LEN(a) (sizeof(a) / sizeof((a)[0]))
 

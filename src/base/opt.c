@@ -46,11 +46,6 @@ void *opt_field(const struct opt *row, void *target)
 	return (char *)target + row->offset;
 }
 
-static const void *const_field(const struct opt *row, const void *target)
-{
-	return (const char *)target + row->offset;
-}
-
 static int digit(char c)
 {
 	if (c >= '0' && c <= '9')
@@ -412,83 +407,6 @@ static void print_size(uint64_t n, char *buf, size_t room)
 	}
 	snprintf(buf, room, "%llu%.*s", (unsigned long long)n, unit >= 0,
 		 &units[unit < 0 ? 0 : unit]);
-}
-
-static bool is_equal(const struct opt *row, const void *a, const void *b)
-{
-	static const size_t sizes[] = {
-		[OPT_KIND_FLAG] = sizeof(bool),          [OPT_KIND_NUMBER] = sizeof(uint32_t),
-		[OPT_KIND_SIZE] = sizeof(uint64_t),      [OPT_KIND_CHOICE] = sizeof(int),
-		[OPT_KIND_MAC] = sizeof(struct opt_mac), [OPT_KIND_FD] = sizeof(int),
-	};
-	const char *const *texts[] = {a, b};
-
-	if (row->kind != OPT_KIND_TEXT)
-		return memcmp(a, b, sizes[row->kind]) == 0;
-	if (!*texts[0] || !*texts[1])
-		return *texts[0] == *texts[1];
-	return strcmp(*texts[0], *texts[1]) == 0;
-}
-
-/* The value as the parser reads it; text that needs no buffer is returned as it lies. */
-static const char *value_text(const struct opt *row, const void *field, char *buf, size_t n)
-{
-	const struct opt_mac *mac = field;
-
-	switch (row->kind) {
-	case OPT_KIND_FLAG:
-		return *(const bool *)field ? NULL : "off";
-	case OPT_KIND_TEXT:
-		return *(const char *const *)field;
-	case OPT_KIND_NUMBER:
-		snprintf(buf, n, "%u", *(const uint32_t *)field);
-		return buf;
-	case OPT_KIND_SIZE:
-		print_size(*(const uint64_t *)field, buf, n);
-		return buf;
-	case OPT_KIND_CHOICE:
-		return row->choices[*(const int *)field];
-	case OPT_KIND_MAC:
-		snprintf(buf, n, "%02x:%02x:%02x:%02x:%02x:%02x", mac->byte[0], mac->byte[1],
-			 mac->byte[2], mac->byte[3], mac->byte[4], mac->byte[5]);
-		return buf;
-	case OPT_KIND_FD:
-		snprintf(buf, n, "%d", *(const int *)field);
-		return buf;
-	case OPT_KIND_END:
-		break;
-	}
-	return NULL;
-}
-
-/* Whether the text language has a word for this value at all. */
-static bool is_unset(const struct opt *row, const void *field)
-{
-	if (row->kind == OPT_KIND_TEXT)
-		return !*(const char *const *)field;
-	if (row->kind == OPT_KIND_MAC)
-		return !((const struct opt_mac *)field)->is_set;
-	return row->kind == OPT_KIND_FD && *(const int *)field < 0;
-}
-
-int opt_dump(const struct opt *table, const void *target, const void *defaults, char *buf, size_t n)
-{
-	if (n == 0)
-		return -ENOSPC;
-	*buf = '\0';
-	for (; table->kind != OPT_KIND_END; table++) {
-		const void *field = const_field(table, target);
-		char number[32];
-		int r;
-
-		if (is_unset(table, field) || is_equal(table, field, const_field(table, defaults)))
-			continue;
-		r = opt_append(buf, n, table->name,
-			       value_text(table, field, number, sizeof(number)));
-		if (r < 0)
-			return r;
-	}
-	return 0;
 }
 
 static void describe_range(const struct opt *row, char *buf, size_t n)

@@ -108,13 +108,6 @@ const struct opt *opt_find(const struct opt *table, const char *name);
 /* Frees the text fields and sets them to NULL. */
 void opt_fini(const struct opt *table, void *target);
 
-/*
- * Writes the struct as key=value,... with every field that differs from defaults (a struct of the
- * same type).  -ENOSPC when it does not fit.
- */
-int opt_dump(const struct opt *table, const void *target, const void *defaults, char *buf,
-	     size_t n) MUST_CHECK;
-
 /* One line a row, for --help; prefix goes in front of each. */
 void opt_help(const struct opt *table, const char *prefix, FILE *out);
 

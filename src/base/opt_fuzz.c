@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* opt_fuzz.c - any text against a table with every kind; what is accepted survives a round trip */
+/* opt_fuzz.c - any text against a table with every kind; what is accepted is in range */
 #include "base/opt.h"
 
 #include <stdlib.h>
@@ -30,13 +30,20 @@ static const struct opt rows[] = {
 	OPT_END,
 };
 
+/* What was not given stays zero, or -1. */
+static bool is_within_its_table(const struct target *t)
+{
+	return (t->number == 0 || (t->number >= 3 && t->number <= 70000)) &&
+	       (t->size == 0 || t->size >= 512) && t->choice >= 0 &&
+	       t->choice < (int)ARRAY_LEN(words) - 1 && t->fd >= -1;
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n);
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
 {
-	static const struct target defaults = {.fd = -1};
-	struct target a = defaults, b = defaults;
-	char text[4096], first[8192], second[8192];
+	struct target a = {.fd = -1};
+	char text[4096];
 	struct err e;
 
 	if (n >= sizeof(text))
@@ -44,15 +51,11 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
 	memcpy(text, data, n);
 	text[n] = '\0';
 	if (opt_parse(rows, &a, text, &e) == 0) {
-		if (opt_dump(rows, &a, &defaults, first, sizeof(first)) < 0 ||
-		    opt_parse(rows, &b, first, &e) < 0 ||
-		    opt_dump(rows, &b, &defaults, second, sizeof(second)) < 0 ||
-		    strcmp(first, second) != 0)
+		if (!is_within_its_table(&a))
 			abort();
 	} else if (e.code <= 0 || !*e.text) {
 		abort();
 	}
 	opt_fini(rows, &a);
-	opt_fini(rows, &b);
 	return 0;
 }

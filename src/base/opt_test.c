@@ -87,12 +87,9 @@ static void empty_text_changes_nothing(void **state)
 static void values_of_a_key_that_takes_many_are_joined(void **state)
 {
 	struct disk d = parsed("allow=a,ro,allow=b;c,allow=d");
-	char text[64];
 
 	(void)state;
 	assert_string_equal(d.allow, "a;b;c;d");
-	assert_int_equal(opt_dump(rows, &d, &defaults, text, sizeof(text)), 0);
-	assert_string_equal(text, "allow=a;b;c;d,ro");
 	opt_fini(rows, &d);
 }
 
@@ -260,35 +257,6 @@ static void sizes_and_numbers_use_the_whole_text(void **state)
 	assert_int_equal(opt_size("1Mi", &n), -EINVAL);
 }
 
-static void dump_is_read_back_the_same(void **state)
-{
-	struct disk d = parsed("path=a,,b=c,ro,sync=off,queues=3,cache=12K,format=qcow2,"
-			       "mac=52:54:00:ab:0c:ff,fd=1");
-	char text[256];
-
-	(void)state;
-	assert_int_equal(opt_dump(rows, &d, &defaults, text, sizeof(text)), 0);
-
-	assert_string_equal(text, "path=a,,b=c,ro,sync=off,queues=3,cache=12K,format=qcow2,"
-				  "mac=52:54:00:ab:0c:ff,fd=1");
-	assert_int_equal(opt_dump(rows, &d, &d, text, sizeof(text)), 0);
-	assert_string_equal(text, "");
-	opt_fini(rows, &d);
-}
-
-static void dump_reports_a_short_buffer(void **state)
-{
-	struct disk d = parsed("abc,ro");
-	char text[16];
-
-	(void)state;
-	assert_int_equal(opt_dump(rows, &d, &defaults, text, 0), -ENOSPC);
-	assert_int_equal(opt_dump(rows, &d, &defaults, text, 11), -ENOSPC);
-	assert_int_equal(opt_dump(rows, &d, &defaults, text, 12), 0);
-	assert_string_equal(text, "path=abc,ro");
-	opt_fini(rows, &d);
-}
-
 /* What print(table, stream) writes. */
 static void printed(void (*print)(FILE *out), char *buf, size_t n)
 {
@@ -349,8 +317,6 @@ int main(void)
 		cmocka_unit_test(table_without_rows_takes_nothing),
 		cmocka_unit_test(keys_compare_whole),
 		cmocka_unit_test(sizes_and_numbers_use_the_whole_text),
-		cmocka_unit_test(dump_is_read_back_the_same),
-		cmocka_unit_test(dump_reports_a_short_buffer),
 		cmocka_unit_test(help_has_a_line_for_every_row),
 		cmocka_unit_test(mdoc_has_an_item_for_every_row),
 	};

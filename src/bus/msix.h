@@ -25,7 +25,6 @@
 enum {
 	MSIX_VECTORS_MAX = 64,
 	MSIX_ENTRY_BYTES = 16,
-	MSIX_PBA_BYTES = MSIX_VECTORS_MAX / 8,
 };
 
 struct msix;

@@ -202,10 +202,12 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
 	realtime = (struct timespec){1500000000, 0};
 	bus_init(&ports);
 	chips_init(&c, &host, &events);
-	c.has_debug_exit = c.has_reset_port = true;
+	c.has_debug_exit = true;
 	c.rtc.now = realtime_get;
 	c.pm.clock = monotonic_get;
 	r = chips_add(&c, &ports, &e);
+	assert(r == 0);
+	r = bus_add(&ports, PM_RESET, 1, &c.pm.reset_control, &e);
 	assert(r == 0);
 	(void)r;
 	for (unsigned i = 0; i < CHIPS_UARTS - 1; i++) /* the last has no host */

@@ -4,8 +4,6 @@
 
 #include "chip/null_port.h"
 
-#include <assert.h>
-
 static const struct {
 	uint16_t port;
 	uint8_t gsi, line;
@@ -16,23 +14,10 @@ static const struct {
 	{0x2e8, 3, 1},
 };
 
-unsigned chips_uart_port(unsigned n)
-{
-	assert(n < CHIPS_UARTS);
-	return uart_places[n].port;
-}
-
-unsigned chips_uart_gsi(unsigned n)
-{
-	assert(n < CHIPS_UARTS);
-	return uart_places[n].gsi;
-}
-
 void chips_init(struct chips *c, struct host *host, const struct chip_events *events)
 {
 	c->has_pvpanic = true;
 	c->has_debug_exit = false;
-	c->has_reset_port = false;
 	line_init(&c->uart_lines[0], host, uart_places[0].gsi);
 	line_init(&c->uart_lines[1], host, uart_places[1].gsi);
 	for (unsigned i = 0; i < CHIPS_UARTS; i++) {
@@ -81,8 +66,6 @@ int chips_add(struct chips *c, struct bus *ports, struct err *e)
 		r = i8042_add(&c->i8042, ports, e);
 	if (r == 0)
 		r = bus_add(ports, PM_BASE, PM_BYTES, &c->pm.dev, e);
-	if (r == 0 && c->has_reset_port)
-		r = bus_add(ports, PM_RESET, 1, &c->pm.reset_control, e);
 	if (r == 0 && c->has_pvpanic)
 		r = bus_add(ports, PVPANIC_PORT, PVPANIC_PORTS, &c->pvpanic.dev, e);
 	if (r == 0 && c->has_debug_exit)

@@ -30,21 +30,16 @@ struct chips {
 	bool has_uart[CHIPS_UARTS]; /* all at first */
 	bool has_pvpanic;           /* at first */
 	bool has_debug_exit;        /* not at first */
-	bool has_reset_port; /* 0xCF9; not when a PCI host bridge covers it (reset_control) */
 
 	struct line uart_lines[2]; /* GSI 4 and 3 */
 	struct line sci;
 	struct uart8250 uarts[CHIPS_UARTS];
 	struct rtc_cmos rtc;
 	struct i8042 i8042;
-	struct pm pm; /* pm.reset_control is for the PCI host bridge */
+	struct pm pm; /* pm.reset_control is for the PCI host bridge, whose ports cover its own */
 	struct pvpanic pvpanic;
 	struct debug_exit debug_exit;
 };
-
-/* Port base and interrupt of COM1 to COM4 (n: 0 to 3). */
-unsigned chips_uart_port(unsigned n);
-unsigned chips_uart_gsi(unsigned n);
 
 /* events is kept, not copied.  Not to be moved afterwards. */
 void chips_init(struct chips *c, struct host *host, const struct chip_events *events);

@@ -32,11 +32,6 @@ enum {
 	STATUS_B = 0x0b,
 	STATUS_C = 0x0c,
 	STATUS_D = 0x0d,
-	BASE_MEMORY = 0x15,     /* KiB below 640 */
-	EXTENDED_MEMORY = 0x17, /* KiB above 1 MiB, to 64 MiB */
-	EXTENDED_MEMORY_2 = 0x30,
-	HIGH_MEMORY = 0x34, /* units of 64 KiB above 16 MiB */
-	ABOVE_4G = 0x5b,    /* units of 64 KiB, three bytes */
 
 	A_UPDATING = 0x80,
 	A_RESET = 0x26, /* 32768 Hz, 976.5 us */
@@ -313,28 +308,6 @@ static uint64_t rtc_read(struct bus_dev *d, uint64_t offset, unsigned size)
 static void rtc_write(struct bus_dev *d, uint64_t offset, unsigned size, uint64_t value)
 {
 	bytes_write(d, offset, size, value, port_write);
-}
-
-static void number_put(struct rtc_cmos *r, unsigned at, unsigned bytes, uint64_t value)
-{
-	value = min_u64(value, (1ull << (8 * bytes)) - 1);
-	memcpy(&r->ram[at], &value, bytes);
-}
-
-static uint64_t above(uint64_t size, uint64_t start)
-{
-	return size > start ? size - start : 0;
-}
-
-void rtc_cmos_memory_set(struct rtc_cmos *r, uint64_t below_4g, uint64_t above_4g)
-{
-	uint64_t kib = 1024, mib = 1024 * kib;
-
-	number_put(r, BASE_MEMORY, 2, min_u64(below_4g / kib, 640));
-	number_put(r, EXTENDED_MEMORY, 2, above(below_4g, mib) / kib);
-	number_put(r, EXTENDED_MEMORY_2, 2, above(below_4g, mib) / kib);
-	number_put(r, HIGH_MEMORY, 2, above(below_4g, 16 * mib) / (64 * kib));
-	number_put(r, ABOVE_4G, 3, above_4g / (64 * kib));
 }
 
 void rtc_cmos_init(struct rtc_cmos *r)

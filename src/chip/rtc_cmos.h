@@ -33,6 +33,3 @@ struct rtc_cmos {
 
 void rtc_cmos_init(struct rtc_cmos *r);
 void rtc_cmos_fini(struct rtc_cmos *r);
-
-/* Tells firmware-style memory detection how many bytes lie below and above 4 GiB. */
-void rtc_cmos_memory_set(struct rtc_cmos *r, uint64_t below_4g, uint64_t above_4g);

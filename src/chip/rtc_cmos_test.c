@@ -216,33 +216,6 @@ static void wide_accesses_are_index_and_data(void **state)
 	assert_int_equal(r->dev.read(&r->dev, 0, 2), 0x5511);
 }
 
-static unsigned word(struct rtc_cmos *r, unsigned at)
-{
-	return get(r, at) | (unsigned)get(r, at + 1) << 8;
-}
-
-static void memory_sizes(void **state)
-{
-	struct rtc_cmos *r = *state;
-
-	rtc_cmos_memory_set(r, 256ull << 20, 0);
-	assert_int_equal(word(r, 0x15), 640);
-	assert_int_equal(word(r, 0x17), 65535);
-	assert_int_equal(word(r, 0x30), 65535);
-	assert_int_equal(word(r, 0x34), 240 * 16);
-	assert_int_equal(word(r, 0x5b), 0);
-
-	rtc_cmos_memory_set(r, 16ull << 20, 5ull << 30);
-	assert_int_equal(word(r, 0x17), 15 * 1024);
-	assert_int_equal(word(r, 0x34), 0);
-	assert_int_equal(word(r, 0x5b), 5 * 16384 & 0xffff);
-	assert_int_equal(get(r, 0x5d), 5 * 16384 >> 16);
-
-	rtc_cmos_memory_set(r, 512 << 10, 0);
-	assert_int_equal(word(r, 0x15), 512);
-	assert_int_equal(word(r, 0x17), 0);
-}
-
 static void clock_follows_the_host(void **state)
 {
 	struct rtc_cmos r;
@@ -276,7 +249,6 @@ int main(void)
 		T(other_bytes_are_memory),
 		T(nmi_bit_of_the_index_is_ignored),
 		T(wide_accesses_are_index_and_data),
-		T(memory_sizes),
 		T(clock_follows_the_host),
 	};
 

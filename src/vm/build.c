@@ -90,7 +90,6 @@ static int stage_chips(struct machine *m, struct err *e)
 	chips_init(&m->chips, &m->vm.host, &m->chip_events);
 	m->chips.has_pvpanic = m->config->pvpanic;
 	m->chips.has_debug_exit = m->config->debug_exit;
-	m->chips.has_reset_port = false;
 	m->pci.functions_per_slot = (m->config->ndevices + PCI_SLOTS - 2) / (PCI_SLOTS - 1);
 	m->pci.reset_control = &m->chips.pm.reset_control;
 	m->platform.has_pvpanic = m->config->pvpanic;
