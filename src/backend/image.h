@@ -6,7 +6,7 @@
  * image holds was written by a guest.  Requests are asynchronous and belong to the caller; a format
  * turns each into one or more requests of backend/aio.h.
  *
- *	image_open -> aio_init(files: &im->fd) -> image_attach -> image_submit* -> image_close
+ *	image_open -> aio_init(files: im->files) -> image_attach -> image_submit* -> image_close
  *
  *  I1  done() is called exactly once for each image_submit(), never from inside it.
  *  I2  The caller has checked the range: offset and length are multiples of block_size and lie

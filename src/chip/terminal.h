@@ -33,7 +33,8 @@ void terminal_release(void);
 /* Whether reading the fd now would not be refused because we run in the background. */
 bool terminal_is_foreground(int fd);
 
-/* An eventfd (borrowed) that is signalled when the process is continued; -1 if nothing was taken.
+/*
+ * An eventfd (borrowed) that is signalled when the process is continued; -1 if nothing was taken.
  */
 int terminal_continued_fd(void);
 

@@ -111,7 +111,8 @@ static unsigned send_some(struct net_pair *p, unsigned limit)
 	return n;
 }
 
-/* While we look ourselves the driver need not kick; at the end, and before the last look, it must.
+/*
+ * While we look ourselves the driver need not kick; at the end, and before the last look, it must.
  */
 void net_tx_serve(struct net_pair *p)
 {

@@ -14,6 +14,7 @@ int caps_set(uint64_t effective, uint64_t permitted, uint64_t inheritable) MUST_
 /* Keeps these, and only these, across exec by an ordinary user. 0 or -errno. */
 int caps_pass_on(uint64_t set) MUST_CHECK;
 
-/* Empties every set and locks the door behind: bounding set, ambient set, securebits. 0 or -errno.
+/*
+ * Empties every set and locks the door behind: bounding set, ambient set, securebits. 0 or -errno.
  */
 int caps_drop_all(void) MUST_CHECK;

@@ -11,15 +11,15 @@
  * A front end without a device goes on: registers answer from what is known, kicks pile up in the
  * eventfds, and what the driver starts or resets meanwhile is carried out when a device is back.  A
  * new device gets features, memory, ring addresses, eventfds and the in-flight log of the one
- *before it; the guest sees a pause.
+ * before it; the guest sees a pause.
  *
  * Invariants:
  *  1. Features change only before FEATURES_OK; a queue's size and addresses only while it is off.
  *  2. A device has a queue ("live") only if the driver is ready (DRIVER_OK) and the queue on.
- *Before a reset or queue reset is over it has let go: it answered GET_VRING_BASE, or is
- *disconnected.
+ *     Before a reset or queue reset is over it has let go: it answered GET_VRING_BASE, or is
+ *     disconnected.
  *  3. Whatever the device does, no call takes longer than limit_ms; one that takes longer, or
- *breaks the protocol, is cut off, and lost() is called.
+ *     breaks the protocol, is cut off, and lost() is called.
  *  4. The loop's thread waits for a device only in the handshake after it first answered.
  *
  * Threads: attach, detach, init and fini on the loop's thread, everything else on any.
@@ -53,8 +53,7 @@ struct frontend_args {
 	uint16_t queue_size;      /* largest that is offered, a power of two; 0: 256 */
 	uint64_t features_hidden; /* features not to be offered to the driver */
 	size_t config_size;
-	const void *config; /* config_size bytes, for devices that have no configuration space; or
-			       NULL */
+	const void *config; /* config_size bytes, for devices without such a space; or NULL */
 	const struct gmem *gmem; /* with an fd in each region */
 	struct loop *loop;
 	unsigned limit_ms; /* 0: FRONTEND_LIMIT_MS */

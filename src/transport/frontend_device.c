@@ -164,7 +164,8 @@ static int find_config(struct frontend *f)
 	return r == -EREMOTEIO ? 0 : r;
 }
 
-/* The driver's writes to the configuration, of which a device may refuse those that make no sense.
+/*
+ * The driver's writes to the configuration, of which a device may refuse those that make no sense.
  */
 static int replay_config(struct frontend *f)
 {

@@ -5,8 +5,9 @@
  * The rings themselves are in vq_split.c and vq_packed.c; nothing else indexes them.
  *
  *  I1  cursor[side].left is the sum of iov_len over the pieces [at, end) of that side; both sides
- * and the tail together fit 32 bits. I2  Pieces [0, cursor[R].end) were readable, [cursor[R].end,
- * tail_end) writable. I3  No piece is empty.
+ *      and the tail together fit 32 bits.
+ *  I2  Pieces [0, cursor[R].end) were readable, [cursor[R].end, tail_end) writable.
+ *  I3  No piece is empty.
  */
 #include "virtio/vq.h"
 

@@ -5,10 +5,11 @@
  *  R1  An area of a ring is touched only through the functions here, at offsets below the size that
  *      vq_start() checked.
  *  R2  What is read is read once, into a register; a compiler that wanted to read it again could
- * not. R3  A chain is built only by chain_add(), which checks direction, sum, address and room. R4
- * The in-flight log is written in an order that is right at every instruction: a process that is
- *      killed leaves behind what it had written so far, so the compiler must not reorder
- * (log_order()), and the processor need not be told.
+ *      not.
+ *  R3  A chain is built only by chain_add(), which checks direction, sum, address and room.
+ *  R4  The in-flight log is written in an order that is right at every instruction: a process that
+ *      is killed leaves behind what it had written so far, so the compiler must not reorder
+ *      (log_order()), and the processor need not be told.
  */
 #pragma once
 
@@ -185,8 +186,7 @@ static inline struct vq_raw table_load(struct vq *q, const struct vq_table *t, u
 /* Sorts q->replay by the counters that the log has for its entries. */
 void replay_sort(struct vq *q, uint64_t (*counter)(const struct vq *q, uint16_t entry));
 
-/* One function a ring format. Contracts as in vq.h; q is started, of that format, and not broken.
- */
+/* One function a ring format.  As in vq.h; q is started, of that format, and not broken. */
 bool split_start(struct vq *q, uint32_t base, const char **ret_why);
 uint32_t split_stop(struct vq *q);
 bool split_pop(struct vq *q, struct chain *c);

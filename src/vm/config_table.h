@@ -22,7 +22,8 @@ struct config_option {
 
 enum { CONFIG_TABLE_MAX = 96 };
 
-/* Every option that is not a device of its own; ended by a NULL name.  Order is that of the help.
+/*
+ * Every option that is not a device of its own; ended by a NULL name.  Order is that of the help.
  */
 extern const struct config_option config_options[];
 
