@@ -78,7 +78,7 @@ void net_vhost_kick(struct net *n, unsigned q)
 		n->vhost_rings |= 1u << q;
 		return;
 	}
-	log_error("queue %u: %s", q, e.text);
+	log_limited(&n->complaints, "queue %u: %s", q, e.text);
 	vq_break(&n->device.queues[q], "vhost-net does not serve it");
 }
 
@@ -88,7 +88,7 @@ void net_vhost_stop(struct net *n)
 		unsigned q = (unsigned)__builtin_ctz(rings);
 
 		if (set_tap(n, q, -1) < 0)
-			log_warn("queue %u: the kernel does not let go", q);
+			log_limited(&n->complaints, "queue %u: the kernel does not let go", q);
 		kernel_ring_stop(&n->device, q, n->vhost_fd[q / 2], q % 2);
 	}
 	n->vhost_rings = 0;

@@ -177,7 +177,7 @@ static int server_init_take(struct server *s, struct device *d, int sock, int li
 
 struct arguments {
 	const struct device_type *type;
-	const char *name, *socket_path, *policy_path;
+	const char *name, *socket_path, *policy_path, *log_level;
 	int fd;
 	unsigned kept; /* descriptors from DEVICE_FD_KEPT on */
 	bool spawned, disable_jail, help;
@@ -278,6 +278,8 @@ const struct arg device_args[] = {
 	{.name = "name", .value = "NAME", .help = "What the device calls itself in messages"},
 	{.name = "policy", .value = "FILE",
 	 .help = "Allow the system calls that FILE lists, not those built in"},
+	{.name = "log-level", .value = "error|warning|info|debug",
+	 .help = "Report as much on standard error"},
 	{.name = "disable-jail", .help = "Do not give up any privilege; for debugging"},
 	{.name = "spawned"},
 	{.name = "kept", .value = "N"},
@@ -333,6 +335,7 @@ static int take_option(struct arguments *a, const struct args_item *item, struct
 	} rows[] = {
 		{"name", &a->name, NULL},	  {"socket", &a->socket_path, NULL},
 		{"policy", &a->policy_path, NULL}, {"spawned", NULL, &a->spawned},
+		{"log-level", &a->log_level, NULL},
 		{"disable-jail", NULL, &a->disable_jail}, {"help", NULL, &a->help},
 	};
 
@@ -390,6 +393,9 @@ static int parse_arguments(struct arguments *a, int argc, char **argv, struct er
 		a->name = a->type->name;
 	if ((a->socket_path != NULL) + (a->fd >= 0) + a->spawned != 1)
 		return err_say(e, EINVAL, "one of --socket PATH and --fd N is needed");
+	if (a->log_level && log_level_find(a->log_level) < 0)
+		return err_say(e, EINVAL, "--log-level %.100s: error, warning, info or debug is "
+			       "wanted", a->log_level);
 	return 0;
 }
 
@@ -426,6 +432,10 @@ int device_main(int argc, char **argv)
 		return EXIT_SUCCESS;
 	}
 	log_name_set(a.name);
+	if (a.log_level)
+		log_level_set((enum log_level)log_level_find(a.log_level));
+	if (a.spawned)
+		log_forward();
 	mallopt(M_TOP_PAD, 0); /* or all but the largest would come from a heap made in advance */
 	mallopt(M_MMAP_THRESHOLD, LARGE_BYTES);
 	d = device_new(a.type, a.name, a.options, &e);

@@ -411,7 +411,8 @@ static int handle(struct session *s, struct vu_msg *m)
 	int r = is_known ? handlers[m->request](s, m) : -ENOSYS;
 
 	if (r < 0 && !is_hangup(r))
-		log_warn("front end: %s refused: %s", vu_request_name(m->request), strerror(-r));
+		log_limited(&s->refused, "front end: %s refused: %s", vu_request_name(m->request),
+			    strerror(-r));
 	if (vu_has_reply(m->request) && is_known)
 		return r;
 	return wants_ack ? vu_reply_u64(&s->conn, m, r < 0) : r;

@@ -19,6 +19,7 @@
  */
 #pragma once
 
+#include "base/log.h"
 #include "devices/device.h"
 #include "jail/seccomp.h"
 #include "mem/gmem.h"
@@ -60,6 +61,7 @@ struct session {
 	unsigned nrings;
 
 	bool ended; /* the connection is no more */
+	struct log_limit broken, unstartable, refused; /* lines that the guest can cause */
 
 	/* The owner's, set before session_start_take(). on_end: the connection has ended. */
 	void (*on_end)(struct session *s);

@@ -32,7 +32,7 @@ static void ring_broke(struct vq *q)
 {
 	struct ring *r = q->owner;
 
-	log_warn("queue %u broken: %s", q->index, q->broken);
+	log_limited(&r->session->broken, "queue %u broken: %s", q->index, q->broken);
 	if (r->err_fd >= 0)
 		fd_signal(r->err_fd);
 }
@@ -138,7 +138,7 @@ static void ring_start(struct ring *r)
 		vq_stop(&s->d->queues[r->index]);
 	}
 	r->failed = true;
-	log_warn("queue %u cannot be started: %s", r->index, why);
+	log_limited(&s->unstartable, "queue %u cannot be started: %s", r->index, why);
 	if (r->err_fd >= 0)
 		fd_signal(r->err_fd);
 }
@@ -153,7 +153,7 @@ static void device_start(struct session *s)
 	d->started = true;
 	if (!d->type->start || d->type->start(d, &e) == 0)
 		return;
-	log_error("cannot start: %s", e.text);
+	log_limited(&s->unstartable, "cannot start: %s", e.text);
 	for (unsigned i = 0; i < s->nrings; i++)
 		if (s->rings[i].live)
 			vq_break(&d->queues[i], "device cannot start");

@@ -34,6 +34,7 @@ struct vhost_vsock {
 	bool has_history;    /* nobody else has served the driver since its reset */
 	bool reset_due;	     /* the guest must hear that its connections are gone */
 	struct chain event;
+	struct log_limit complaints; /* lines that the guest can cause */
 };
 
 static struct vhost_vsock *vhost_vsock_of(struct device *d)
@@ -76,7 +77,7 @@ static void ring_begin(struct vhost_vsock *v, unsigned q)
 	}
 	if (r == 0)
 		return;
-	log_error("queue %u: %s", q, e.text);
+	log_limited(&v->complaints, "queue %u: %s", q, e.text);
 	vq_break(&v->device.queues[q], "vhost-vsock does not serve it");
 }
 
@@ -129,7 +130,7 @@ static void vhost_vsock_stop(struct device *d)
 	struct vhost_vsock *v = vhost_vsock_of(d);
 
 	if (v->rings && run(v, 0) < 0)
-		log_warn("the kernel does not let go of its queues");
+		log_limited(&v->complaints, "the kernel does not let go of its queues");
 	for (uint32_t rings = v->rings; rings; rings &= rings - 1) {
 		unsigned q = (unsigned)__builtin_ctz(rings);
 

@@ -35,10 +35,13 @@ static void chip_poweroff(void *context)
 
 static void chip_panic(void *context, enum chip_panic kind)
 {
+	struct machine *m = context;
+
 	if (kind == CHIP_CRASH_LOADED)
-		log_warn("the guest's kernel panicked; its crash kernel takes over");
+		log_limited(&m->crashes,
+			    "the guest's kernel panicked; its crash kernel takes over");
 	else
-		machine_end(context, EXIT_CODE_PANIC, "the guest's kernel panicked");
+		machine_end(m, EXIT_CODE_PANIC, "the guest's kernel panicked");
 }
 
 static void chip_debug_exit(void *context, unsigned value)

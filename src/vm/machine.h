@@ -10,6 +10,7 @@
 #include "arch/arch.h"
 #include "base/attr.h"
 #include "base/err.h"
+#include "base/log.h"
 #include "base/loop.h"
 #include "bus/bus.h"
 #include "bus/pci.h"
@@ -51,6 +52,7 @@ struct machine {
 	struct watch signals;
 	struct control control;
 	bool is_suspended;
+	struct log_limit crashes; /* lines about those that a crash kernel takes over */
 	struct timer silence; /* the guest should have been heard of by then */
 	uint64_t started_ns; /* CLOCK_MONOTONIC when the guest began to run */
 

@@ -11,7 +11,8 @@
 
 static void usage(FILE *out)
 {
-	fprintf(out, "Usage: crosvm COMMAND [ARGUMENTS]\n\nCommands:\n");
+	fprintf(out, "Usage: crosvm [--log-level error|warning|info|debug] COMMAND [ARGUMENTS]\n\n"
+		     "Commands:\n");
 	for (const struct command *c = commands; c->name; c++)
 		if (c->summary)
 			fprintf(out, "  %-14s %s\n", c->name, c->summary);
@@ -31,11 +32,39 @@ static void streams_open(void)
 		close(fd);
 }
 
+/* --log-level LEVEL and --log-level=LEVEL in front of the command; how many words, or -1. */
+static int level_take(int argc, char **argv)
+{
+	static const char option[] = "--log-level";
+	const size_t n = sizeof(option) - 1;
+	const char *level = argc > 2 ? argv[2] : "";
+	int words = 2;
+
+	if (argc < 2 || strncmp(argv[1], option, n) != 0 || (argv[1][n] && argv[1][n] != '='))
+		return 0;
+	if (argv[1][n] == '=') {
+		level = argv[1] + n + 1;
+		words = 1;
+	}
+	if (log_level_find(level) < 0) {
+		log_error("%s: \"%s\": not one of error, warning, info, debug", option, level);
+		return -1;
+	}
+	log_level_set((enum log_level)log_level_find(level));
+	return words;
+}
+
 int main(int argc, char **argv)
 {
 	const struct command *command;
+	int words;
 
 	streams_open();
+	words = level_take(argc, argv);
+	if (words < 0)
+		return EXIT_CODE_USAGE;
+	argc -= words;
+	argv += words;
 	if (argc < 2 || strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0) {
 		usage(stdout);
 		return EXIT_CODE_OK;

@@ -1,0 +1,34 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * syslog.h - lines to the host's syslog, by its datagram socket
+ *
+ * Not the C library's syslog(): that connects again by path when the daemon was restarted, and
+ * waits for one that does not read.  A jailed process can do the first no more, and must not do the
+ * second.  A line is "<14>Nov 22 20:31:02 crosvm[77]: block0: text", as local senders write it
+ * (RFC 3164 4.1, without the host's name).
+ */
+#pragma once
+
+#include "base/attr.h"
+#include "base/log.h"
+
+#include <stdbool.h>
+
+#define SYSLOG_PATH "/dev/log"
+
+struct syslog {
+	int sock; /* -1: none */
+	bool is_lost;
+	const char *tag; /* borrowed */
+	long pid;
+};
+
+/* Connects, and reads the time zone; before the jail.  0 or -errno. */
+int syslog_open(struct syslog *s, const char *path, const char *tag) MUST_CHECK;
+void syslog_close(struct syslog *s);
+
+/*
+ * Sends a line, at facility "user".  From any thread; never waits: what the daemon can't take is
+ * dropped.  False, once: nobody listens there any more, and nothing is sent from now on.
+ */
+bool syslog_line(struct syslog *s, enum log_level level, const char *name, const char *text);
