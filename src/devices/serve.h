@@ -12,7 +12,8 @@
  *	crosvm device TYPE --socket PATH key=value,...	listens; one front end after the other
  *	crosvm device TYPE --fd N key=value,...		N is a connected socket
  *
- * Further options: --policy FILE (a policy instead of the built-in list), --disable-jail, --help.
+ * Further options: --policy FILE (a policy instead of the built-in list), --log-level LEVEL,
+ * --disable-jail, --help.  What a child of main says on stderr is for main to read, base/log.h.
  *
  * Exit codes: 0 the front end closed the connection, 1 the device could not be opened or jailed, 2
  * the command line was wrong.  A device process ends with its front end, unless it listens.

@@ -161,6 +161,9 @@ static bool server_turn(struct server *s)
 
 static bool server_needs(const struct server *s, int fd)
 {
+	for (size_t i = 0; i < s->main->count; i++)
+		if (s->main->table[i].log_fd == fd)
+			return true;
 	return fd == s->sock || fd == s->spawner.null_fd || fd == s->spawner.self_fd ||
 	       leftover_has_fd(fd);
 }

@@ -229,6 +229,7 @@ static int move_add(struct job *job, int fd, int number)
 static int moves_plan(struct job *job, const struct spawner *s, int report_fd)
 {
 	const struct spawn_args *args = job->args;
+	int log_fd = args->log_fd > 0 ? args->log_fd : STDERR_FILENO;
 	int r = args->nfds > SPAWN_FDS_MAX ? -EINVAL : 0;
 
 	for (size_t i = 0; r == 0 && i < args->nfds; i++) {
@@ -239,8 +240,8 @@ static int moves_plan(struct job *job, const struct spawner *s, int report_fd)
 	if (r < 0)
 		return r;
 	(void)move_add(job, s->null_fd, STDIN_FILENO);
-	(void)move_add(job, STDERR_FILENO, STDOUT_FILENO);
-	(void)move_add(job, STDERR_FILENO, STDERR_FILENO);
+	(void)move_add(job, log_fd, STDOUT_FILENO);
+	(void)move_add(job, log_fd, STDERR_FILENO);
 	job->report = &job->move[job->count];
 	r = move_add(job, report_fd, SPAWN_FD_REPORT);
 	if (r == 0)

@@ -9,8 +9,9 @@
  *	spawn_reap(&child, &end);		when pidfd is readable
  *
  * A child is the first process of its PID namespace and dies with the thread that started it.  It
- * sees stdin as /dev/null, stdout as our stderr, the fds it was given at the numbers it was given
- * them, those named SPAWN_FD_ below, and no others; no signal is blocked, none has a handler.
+ * sees stdin as /dev/null, stdout and stderr as spawn_args says, the fds it was given at the
+ * numbers it was given them, those named SPAWN_FD_ below, and no others; no signal is blocked, none
+ * has a handler.
  */
 #pragma once
 
@@ -52,6 +53,7 @@ struct spawn_args {
 	char *const *argv;  /* ends with NULL; argv[0] is what ps shows */
 	const struct spawn_fd *fds;
 	size_t nfds; /* at most SPAWN_FDS_MAX */
+	int log_fd;  /* its stdout and stderr; 0: as our stderr.  The same number in respawn.h */
 
 	/*
 	 * In the caller's process group, as whoever reads from the terminal has to be; told of its

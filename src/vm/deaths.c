@@ -115,6 +115,7 @@ static void death_ready(struct watch *w, uint32_t events)
 	w->fd = -1;
 	if (spawn_reap(&d->child, &end) < 0)
 		return;
+	device_log_drain(&d->log); /* it may have said why */
 	frontend_detach(&d->frontend);
 	asks_detach(&d->asks);
 	fd_close(&d->sock);
@@ -127,8 +128,11 @@ int device_failed_to_open(struct vm_device *d, int r, struct err *e)
 	struct spawn_end end;
 
 	/* It has said itself, on stderr, what it could not open; wait for that. */
-	if (d->child.pidfd < 0 || poll(&p, 1, LAST_WORDS_MS) != 1)
+	if (d->child.pidfd < 0 || poll(&p, 1, LAST_WORDS_MS) != 1) {
+		device_log_drain(&d->log);
 		return err_in(e, "%s", d->name);
+	}
+	device_log_drain(&d->log);
 	loop_remove(&d->machine->loop, &d->death);
 	d->death.fd = -1;
 	if (spawn_reap(&d->child, &end) < 0)

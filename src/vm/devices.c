@@ -86,6 +86,8 @@ static void device_arguments(struct vm_device *d)
 		d->argv[n++] = (char *)(uintptr_t)"--policy";
 		d->argv[n++] = d->policy;
 	}
+	d->argv[n++] = (char *)(uintptr_t)"--log-level";
+	d->argv[n++] = (char *)(uintptr_t)log_level_names[log_level()];
 	if (d->kept.n > 0) {
 		snprintf(d->kept_count, sizeof(d->kept_count), "%u", d->kept.n);
 		d->argv[n++] = (char *)(uintptr_t)"--kept";
@@ -128,8 +130,11 @@ static int device_prepare(struct machine *m, struct vm_device *d, struct err *e)
 		return err_set(e, ENOMEM, "cannot keep the options of %s", d->name);
 	snprintf(d->source, sizeof(d->source), "src/devices/%s.c", d->config->name);
 	device_arguments(d);
-	return d->config->socket ? 0
-				 : shared_new(&d->shared, d->name, sizeof(struct device_shared), e);
+	if (d->config->socket)
+		return 0;
+	if (m->config->sandbox && device_log_init(&d->log, &m->devices.logs, d->name, e) < 0)
+		return -e->code;
+	return shared_new(&d->shared, d->name, sizeof(struct device_shared), e);
 }
 
 int device_sockets(struct vm_device *d, int ret_theirs[2], struct err *e)
@@ -259,6 +264,7 @@ static int table_make(struct machine *m, struct err *e)
 			.argv = d->argv,
 			.fds = d->fds,
 			.nfds = fds_number(d),
+			.log_fd = d->log.all ? d->log.out : 0,
 			.is_foreground = d->config->on_stdio,
 		};
 	}
@@ -304,6 +310,9 @@ int devices_prepare(struct machine *m, struct err *e)
 	int r;
 
 	raise_limit_of_files();
+	r = device_logs_init(&all->logs, &m->loop);
+	if (r < 0)
+		return err_set(e, -r, "cannot make a timer");
 	all->list = calloc(m->config->ndevices + 1u, sizeof(*all->list));
 	all->table = calloc(m->config->ndevices + 1u, sizeof(*all->table));
 	if (!all->list || !all->table)
@@ -336,6 +345,11 @@ int devices_spawn(struct machine *m, struct err *e)
 		r = respawn_finish(&all->respawn, &all->spawner, e);
 	for (unsigned i = 0; i < all->count && r == 0; i++)
 		r = device_begin(m, &all->list[i], e);
+	for (unsigned i = 0; i < all->count && r == 0; i++) {
+		r = device_log_start(&all->list[i].log);
+		if (r < 0)
+			err_set(e, -r, "%s: cannot watch its log", all->list[i].name);
+	}
 	return r;
 }
 
@@ -478,6 +492,8 @@ static void device_fini(struct machine *m, struct vm_device *d)
 	device_thread_stop(d->thread);
 	if (m->devices.has_spawner)
 		spawn_dismiss(&d->child, d->config->type ? d->config->type->end_ms : 0);
+	device_log_drain(&d->log);
+	device_log_fini(&d->log);
 	device_kept_fini(&d->kept);
 	shared_fini(&d->shared);
 	free(d->options);
@@ -498,6 +514,7 @@ void devices_fini(struct machine *m)
 		respawn_fini(&all->respawn);
 	if (all->has_spawner)
 		spawner_fini(&all->spawner);
+	device_logs_fini(&all->logs);
 	free(all->table);
 	free(all->list);
 	*all = (struct vm_devices){0};

@@ -28,6 +28,7 @@
 #include "vm/ask.h"
 #include "vm/config.h"
 #include "vm/control.h"
+#include "vm/device_log.h"
 
 #include <stdbool.h>
 #include <stdint.h>
@@ -35,7 +36,7 @@
 enum {
 	DEVICE_DEATHS_MAX = 8,
 	DEVICE_NAME_MAX = 24,
-	DEVICE_ARGS_MAX = 14,
+	DEVICE_ARGS_MAX = 16,
 	DEVICE_FDS_OWN = DEVICE_KEPT_MAX, /* what is kept; or a file; or standard in- and output */
 	DEVICE_FDS_COMMON = 3,            /* vhost-user, control, shared memory */
 	DEVICE_FDS = DEVICE_FDS_COMMON + DEVICE_FDS_OWN,
@@ -61,6 +62,7 @@ struct vm_device {
 	bool has_asks;
 	struct asks asks; /* on control_sock */
 	struct child child;
+	struct device_log log; /* of its process */
 	struct watch death;
 	struct device_thread *thread; /* without a sandbox */
 	bool has_frontend, is_plugged, has_failed;
@@ -77,6 +79,7 @@ struct vm_devices {
 	struct vm_device *list; /* count of them */
 	unsigned count;
 	bool has_spawner, has_respawn;
+	struct device_logs logs;
 	struct spawner spawner;
 	struct respawn respawn;
 	struct spawn_args *table; /* what respawn may start; one row a device */
