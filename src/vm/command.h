@@ -71,6 +71,9 @@ int command_disk(int argc, char **argv);
 int command_link(int argc, char **argv);
 int command_limit(int argc, char **argv);
 
+/* What a VM logged lately. */
+int command_log(int argc, char **argv);
+
 /* Running VMs that have a name. */
 int command_list(int argc, char **argv);
 
@@ -96,4 +99,5 @@ extern const struct arg command_help_args[]; /* of those that have --help only *
 extern const struct arg command_json_args[]; /* --json and --help */
 extern const struct arg command_balloon_args[];
 extern const struct arg command_create_args[];
+extern const struct arg command_log_args[];
 extern const struct arg command_policy_args[];

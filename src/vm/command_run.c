@@ -5,6 +5,7 @@
 #include "base/log.h"
 #include "vm/config.h"
 #include "vm/exit_codes.h"
+#include "vm/journal.h"
 #include "vm/machine.h"
 
 #include <stdio.h>
@@ -21,12 +22,16 @@ static int run_configured(const struct config *config)
 		return EXIT_CODE_ERROR;
 	}
 	log_level_set((enum log_level)config->log_level);
+	log_guard();
+	journal_start((enum journal_syslog)config->syslog,
+		      config->syslog_tag ? config->syslog_tag : "crosvm");
 	if (machine_build(m, config, &code, &e) < 0)
 		log_error("%s", e.text);
 	else
 		code = machine_run(m);
 	machine_fini(m);
 	free(m);
+	journal_stop();
 	return code;
 }
 

@@ -44,6 +44,8 @@ const struct command commands[] = {
 	 command_json_args, SOCKET_ABOUT},
 	{"limit", command_limit, "Changes how fast a device may be", "SOCKET NAME KEY=VALUE,...",
 	 command_json_args, SOCKET_ABOUT},
+	{"log", command_log, "Prints what a virtual machine logged lately", "SOCKET",
+	 command_log_args, "What its devices logged is among it.\n" SOCKET_ABOUT},
 	{"list", command_list, "Lists the running virtual machines that have a name", "",
 	 command_json_args, NULL},
 	{"create_qcow2", command_create_qcow2, "Makes an empty disk image", "FILE SIZE",

@@ -38,7 +38,7 @@ static int config_init(struct config *c)
 		.cpus = 1,
 		.sandbox = true,
 		.transport = CONFIG_TRANSPORT_PCI,
-		.log_level = LOG_LEVEL_INFO,
+		.log_level = (int)log_level(),
 		.default_rng = true,
 		.default_balloon = true,
 		.params = calloc(1, 1),
@@ -58,6 +58,7 @@ void config_fini(struct config *c)
 	free(c->name);
 	free(c->policy_dir);
 	free(c->kvm_device);
+	free(c->syslog_tag);
 	free(c->dump);
 	config_net_fini(&c->net);
 	for (unsigned i = 0; i < c->nserial; i++)

@@ -72,6 +72,8 @@ struct config {
 	int transport;    /* enum config_transport */
 	int rings;        /* enum config_rings: packed ones are offered, or not */
 	int log_level;    /* enum log_level */
+	int syslog;	  /* enum journal_syslog */
+	char *syslog_tag; /* NULL: "crosvm" */
 	bool pvpanic, debug_exit;
 
 	struct serial_config serial[CONFIG_SERIAL_MAX]; /* each .com once; at least one */

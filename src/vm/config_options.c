@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* config_options.c - the options of `crosvm run` */
 #include "vm/config_table.h"
+#include "vm/journal.h"
 #include "vm/names.h"
 
 #include "base/log.h"
@@ -22,13 +23,9 @@ static const char *const rings[] = {
 static const char *const transports[] = {
 	[CONFIG_TRANSPORT_PCI] = "pci", [CONFIG_TRANSPORT_MMIO] = "mmio", NULL};
 
-static const char *const log_levels[] = {
-	[LOG_LEVEL_ERROR] = "error",
-	[LOG_LEVEL_WARN] = "warn",
-	[LOG_LEVEL_INFO] = "info",
-	[LOG_LEVEL_DEBUG] = "debug",
-	NULL,
-};
+static const char *const syslog_choices[] = {
+	[JOURNAL_SYSLOG_AUTO] = "auto", [JOURNAL_SYSLOG_ON] = "on", [JOURNAL_SYSLOG_OFF] = "off",
+	NULL};
 
 static const struct opt mem_row = OPT_SIZE(struct config, mem_bytes, MIB, 4ull << 40, NULL);
 
@@ -296,9 +293,16 @@ const struct config_option config_options[] = {
 	{ROW_FIELD(0, "kvm-device", "FILE", "KVM's device file",
 		   OPT_TEXT(struct config, kvm_device, "FILE", NULL)),
 	 .default_text = "/dev/kvm"},
-	{ROW_FIELD(0, "log-level", "error|warn|info|debug", "What is reported on standard error",
-		   OPT_CHOICE(struct config, log_level, log_levels, NULL)),
+	{ROW_FIELD(0, "log-level", "error|warning|info|debug", "What is reported on standard error",
+		   OPT_CHOICE(struct config, log_level, log_level_names, NULL)),
 	 .default_text = "info"},
+	{ROW_FIELD(0, "syslog", "auto|on|off",
+		   "Whether lines go to the host's syslog too; auto: if there is one",
+		   OPT_CHOICE(struct config, syslog, syslog_choices, NULL)),
+	 .default_text = "auto"},
+	{ROW_FIELD(0, "syslog-tag", "TAG", "The name of this program there",
+		   OPT_TEXT(struct config, syslog_tag, "TAG", NULL)),
+	 .default_text = "crosvm"},
 	{.arg = {.name = "cfg", .value = "FILE",
 		 .help = "Read options from a configuration file, crosvm.conf(5)"},
 	 .is_repeatable = true},

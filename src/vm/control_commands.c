@@ -4,6 +4,7 @@
 
 #include "base/opt.h"
 #include "devices/device.h"
+#include "vm/journal.h"
 
 #include <errno.h>
 #include <string.h>
@@ -125,6 +126,26 @@ static int handle_balloon(struct control_client *k, void *arguments, struct json
 	return r;
 }
 
+struct log_arguments {
+	uint32_t since, last;
+};
+
+static const struct opt log_opts[] = {
+	OPT_NUMBER(struct log_arguments, since, 0, UINT32_MAX, "Only from that number on"),
+	OPT_NUMBER(struct log_arguments, last, 1, JOURNAL_LINES, "Only the last so many"),
+	OPT_END,
+};
+
+static int handle_log(struct control_client *k, void *arguments, struct json *reply, struct err *e)
+{
+	const struct log_arguments *a = arguments;
+
+	(void)k;
+	(void)e;
+	journal_reply(a->since, a->last, reply);
+	return 0;
+}
+
 static const struct command commands[] = {
 	{"stop", no_opts, ALWAYS, handle_stop,
 	 "Ends the VM in good order; the guest is neither asked nor told"},
@@ -134,6 +155,7 @@ static const struct command commands[] = {
 	 "Tells the state, the process id, the uptime, memory, vCPUs and devices"},
 	{"balloon", balloon_opts, ALWAYS, handle_balloon,
 	 "Changes how much memory the guest gives back, and tells how much that is"},
+	{"log", log_opts, ALWAYS, handle_log, "Tells what the VM and its devices logged lately"},
 	{"help", no_opts, ALWAYS, handle_help, "Lists the commands"},
 	{.name = NULL},
 };

@@ -1,0 +1,161 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""The log: levels, guests that misbehave in a loop, syslog, `crosvm log`.  Native bare guests."""
+import json
+import os
+import re
+import signal
+import socket
+import subprocess
+import time
+
+import pytest
+
+import bare
+import bare_guest
+from guests import place as places
+
+pytestmark = pytest.mark.skipif(not bare_guest.has_kvm(),
+                                reason='needs /dev/kvm here: sockets and pipes of the test')
+# Writes "a crash kernel takes over" to the pvpanic port for ever.
+PANICS = b'\x66\xba\x05\x05\xb0\x02\xee\xeb\xfd'
+PATIENCE_S = 30
+
+
+def crosvm(*words):
+    """A command's exit code and output."""
+    return subprocess.run([places.program(), *map(str, words)], capture_output=True, text=True,
+                          check=False, timeout=PATIENCE_S)
+
+
+class Vm:
+    """A bare guest with a control socket."""
+
+    def __init__(self, tmp_path, code, *options, before=()):
+        elf = tmp_path / 'guest.elf'
+        elf.write_bytes(bare.elf(code))
+        self.socket = tmp_path / 'vm.sock'
+        self.process = subprocess.Popen(
+            [places.program(), *before, 'run', '-s', str(self.socket), *options, str(elf)],
+            stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+        self.wait_for(lambda: crosvm('status', self.socket).returncode == 0)
+
+    def wait_for(self, happens):
+        """Until it happens, or time is over."""
+        end = time.monotonic() + PATIENCE_S
+        while not happens():
+            assert self.process.poll() is None and time.monotonic() < end
+            time.sleep(0.02)
+
+    def log(self, *options):
+        """What crosvm log prints."""
+        done = crosvm('log', *options, self.socket)
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    def device(self, name):
+        """The process of a device."""
+        status = json.loads(crosvm('status', '--json', self.socket).stdout)
+        return next(d['pid'] for d in status['devices'] if d['name'] == name)
+
+    def end(self):
+        """Stops it; returns its standard error."""
+        crosvm('stop', self.socket)
+        _, err = self.process.communicate(timeout=PATIENCE_S)
+        return err
+
+
+@pytest.fixture(name='start')
+def fixture_start(tmp_path):
+    """Starts VMs; none is left."""
+    vms = []
+
+    def start(*words, **how):
+        vms.append(Vm(tmp_path, *words, **how))
+        return vms[-1]
+    yield start
+    for vm in vms:
+        vm.process.kill()
+        vm.process.communicate()
+
+
+def test_guest_in_a_loop_causes_a_few_lines(start):
+    vm = start(PANICS, '--pvpanic')
+    time.sleep(2.5)
+    lines = [line for line in vm.end().splitlines() if 'panicked' in line]
+
+    assert 5 < len(lines) < 12, lines
+    assert lines[4].endswith('; from now on one such line a second')
+    suppressed = re.fullmatch(r'crosvm: warning: .* takes over \((\d+) more suppressed\)', lines[5])
+    assert suppressed and int(suppressed[1]) > 1000, lines
+
+
+def test_log_tells_what_was_logged(start):
+    vm = start(bare.HALT, '--log-level', 'debug')
+    os.kill(vm.device('rng0'), signal.SIGKILL)
+    vm.wait_for(lambda: 'started again' in vm.log())
+
+    assert re.search(r'^\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\.\d{3} main: rng0: killed by signal 9 '
+                     r'\(KILL\); started again$', vm.log(), re.MULTILINE), vm.log()
+    assert len(vm.log('-n', '1').splitlines()) == 1
+    reply = json.loads(vm.log('--json'))
+    assert [line['level'] for line in reply['lines'] if 'again' in line['text']] == ['error']
+    vm.end()
+
+
+def test_log_follows_until_the_end(start):
+    vm = start(bare.HALT)
+    with subprocess.Popen([places.program(), 'log', '-f', str(vm.socket)], stdout=subprocess.PIPE,
+                          text=True) as log:
+        os.kill(vm.device('rng0'), signal.SIGKILL)
+        assert 'rng0: killed by signal 9' in log.stdout.readline()
+        vm.end()
+        assert log.wait(PATIENCE_S) == 0
+
+
+@pytest.mark.parametrize('before, options, shown', [
+    ((), (), True),
+    ((), ('--log-level', 'error'), False),
+    (('--log-level', 'error'), (), False),
+    (('--log-level=error',), ('--log-level', 'info'), True),
+])
+def test_level_decides(start, before, options, shown):
+    vm = start(bare.HALT, *options, before=before)
+
+    assert ('stopped by command' in vm.end()) == shown
+
+
+def test_level_that_is_none(tmp_path):
+    done = crosvm('--log-level', 'loud', 'list')
+
+    assert done.returncode == 2
+    assert done.stderr == ('crosvm: --log-level: "loud": not one of error, warning, info, debug\n')
+    assert crosvm('log', tmp_path / 'none').returncode == 1
+    assert 'a socket is missing' in crosvm('log').stderr
+
+
+@pytest.mark.skipif(os.path.exists('/dev/log') or os.geteuid() != 0,
+                    reason='needs to be root, on a machine without a syslog')
+def test_syslog_gets_the_lines_of_main_and_devices(start):
+    daemon = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+    daemon.bind('/dev/log')
+    try:
+        daemon.settimeout(PATIENCE_S)
+        vm = start(bare.HALT, '--syslog-tag', 'web')
+        os.kill(vm.device('rng0'), signal.SIGKILL)
+        head = rf'<11>\w{{3}} [ \d]\d \d\d:\d\d:\d\d web\[{vm.process.pid}\]: '
+        assert re.fullmatch(head + 'rng0: killed by signal 9 .*', daemon.recv(4096).decode())
+        daemon.close()
+        os.kill(vm.device('rng0'), signal.SIGKILL)
+        vm.wait_for(lambda: 'nobody listens at /dev/log any more' in vm.log())
+        assert vm.end().count('nobody listens') == 1
+    finally:
+        os.unlink('/dev/log')
+
+
+def test_syslog_that_is_not_there(start, tmp_path):
+    if os.path.exists('/dev/log'):
+        pytest.skip('needs a machine without a syslog')
+
+    assert '--syslog: /dev/log: No such file or directory; lines go to stderr only' in start(
+        bare.HALT, '--syslog', 'on').end()
+
