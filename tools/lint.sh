@@ -11,7 +11,7 @@ export PYTHONPATH=$top/tools PYTHONDONTWRITEBYTECODE=1
 python=/usr/bin/python3
 [ -x $python ] || python=python3
 gcc=build-lint-gcc clang=build-lint-clang
-all="gcc clang tidy cppcheck sparse analyzer layers sizes headers hardening style spell shell man \
+all="gcc clang tidy cppcheck sparse analyzer layers names sizes headers hardening style spell shell man \
 python"
 all_names=()
 
@@ -24,6 +24,7 @@ compile() { # BUILD [ninja arguments]: only what failed is printed
 check_gcc() { compile $gcc; }
 check_clang() { compile $clang; }
 check_layers() { $python tools/layers.py; }
+check_names() { $python tools/names.py; }
 check_sizes() { $python tools/sizes.py; }
 check_headers() { $python tools/headers.py $gcc; }
 check_sparse() { $python tools/sparse.py $gcc; }

@@ -187,7 +187,7 @@ static inline void vsock_count_open(struct vsock *v)
 
 /* ---- vsock.c ---- */
 
-/* Puts the connection in line for a buffer of the guest; rx_pump() serves it. */
+/* Puts the connection in line for a buffer of the guest; vsock_rx_pump() serves it. */
 void vsock_wait(struct conn *c);
 void vsock_rx_pump(struct vsock *v);
 
