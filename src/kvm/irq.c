@@ -29,6 +29,11 @@ static struct vm *vm_of(struct host *h)
 	return container_of(h, struct vm, host);
 }
 
+static void interrupt_count(struct vm *vm)
+{
+	__atomic_fetch_add(&vm->interrupts, 1, __ATOMIC_RELAXED);
+}
+
 static void route_add(struct kvm_irq_routing *table, const struct kvm_irq_routing_entry *entry)
 {
 	table->entries[table->nr++] = *entry;
@@ -87,6 +92,8 @@ static int line_set(struct host *h, unsigned gsi, bool level)
 {
 	struct kvm_irq_level line = {.irq = gsi, .level = level};
 
+	if (level)
+		interrupt_count(vm_of(h));
 	return vm_ioctl(vm_of(h), KVM_IRQ_LINE, &line);
 }
 
@@ -153,6 +160,7 @@ static int msi_send(struct host *h, uint64_t address, uint32_t data)
 	};
 	int r = vm_ioctl(vm_of(h), KVM_SIGNAL_MSI, &msi);
 
+	interrupt_count(vm_of(h));
 	return r < 0 ? r : 0; /* 0 also when the guest blocks it */
 }
 

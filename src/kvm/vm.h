@@ -29,6 +29,7 @@ struct vm {
 	int fd;
 	struct host host;
 	unsigned nslots; /* numbers given out so far */
+	uint64_t interrupts; /* raised by this process, not through irqfds; atomic */
 	pthread_mutex_t lock;
 	struct vm_route routes[VM_MSI_ROUTES] GUARDED_BY(lock);
 	struct vm_routing *routing GUARDED_BY(lock); /* irq.c: the table as KVM takes it */

@@ -5,10 +5,9 @@
 #include "vm/client.h"
 #include "vm/exit_codes.h"
 #include "vm/names.h"
+#include "vm/report.h"
 
-#include "base/json.h"
 #include "base/log.h"
-#include "base/opt.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -17,56 +16,16 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { FIELD_MAX = 24 };
-
-struct row {
-	char state[FIELD_MAX], pid[FIELD_MAX];
-	uint64_t uptime_ms, mem_bytes;
-	unsigned nvcpus;
-};
-
-static void keep(char *field, const char *value)
-{
-	snprintf(field, FIELD_MAX, "%s", value);
-	for (; *field; field++)
-		if ((unsigned char)*field < 0x20 || *field == 0x7f)
-			*field = '?';
-}
-
-static uint64_t number_of(const char *value)
-{
-	uint64_t n;
-
-	return opt_number(value, &n) == 0 ? n : 0;
-}
-
-static void take(void *context, const char *path, const char *value)
-{
-	struct row *row = context;
-
-	if (strcmp(path, "state") == 0)
-		keep(row->state, value);
-	else if (strcmp(path, "pid") == 0)
-		keep(row->pid, value);
-	else if (strcmp(path, "uptime_ms") == 0)
-		row->uptime_ms = number_of(value);
-	else if (strcmp(path, "mem_bytes") == 0)
-		row->mem_bytes = number_of(value);
-	else if (strncmp(path, "vcpus.", 6) == 0 && strstr(path, ".exits"))
-		row->nvcpus++;
-}
-
 static void show(const char *name, const char *reply)
 {
-	struct row row = {.state = "?", .pid = "?"};
-	uint64_t seconds;
+	static struct report r;
+	char up[REPORT_FIELD_MAX];
 
-	if (json_read(reply, take, &row) < 0)
+	if (report_read(reply, &r) < 0)
 		return;
-	seconds = row.uptime_ms / 1000;
-	printf("%-24s %-10s %8s %6llu:%02u:%02u %6llu MiB %5u\n", name, row.state, row.pid,
-	       (unsigned long long)(seconds / 3600), (unsigned)(seconds / 60 % 60),
-	       (unsigned)(seconds % 60), (unsigned long long)(row.mem_bytes >> 20), row.nvcpus);
+	report_uptime(r.uptime_ms, up, sizeof(up));
+	printf("%-24s %-10s %8llu %12s %6llu MiB %5u\n", name, r.state, (unsigned long long)r.pid,
+	       up, (unsigned long long)(r.mem_bytes >> 20), r.nvcpus);
 }
 
 /* One socket's name without its ending; *count counts the VMs that answer. */

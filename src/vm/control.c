@@ -219,6 +219,7 @@ int control_init(struct control *c, struct loop *l, const char *path, const stru
 
 	c->loop = l; /* field by field: the buffers stay untouched, and cost no memory */
 	c->ops = ops;
+	c->ncommands = 0;
 	c->vm = vm;
 	c->watch = (struct watch){.fd = -1, .ready = accept_ready};
 	for (size_t i = 0; i < CONTROL_CLIENTS_MAX; i++)

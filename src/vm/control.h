@@ -9,6 +9,7 @@
 #pragma once
 
 #include "base/attr.h"
+#include "base/counter.h"
 #include "base/err.h"
 #include "base/json.h"
 #include "base/loop.h"
@@ -24,7 +25,7 @@
 enum {
 	CONTROL_CLIENTS_MAX = 16,   /* one more drops the one that was silent longest */
 	CONTROL_LINE_MAX = 4096,    /* a request */
-	CONTROL_REPLY_MAX = 131072, /* status with every device fits */
+	CONTROL_REPLY_MAX = 262144, /* status with every device fits */
 	CONTROL_DEVICES_MAX = 64,
 	CONTROL_REPORT_MAX = 1536, /* of what a device says in it */
 	CONTROL_REPORT_MS = 200,   /* in which it says it */
@@ -41,12 +42,17 @@ struct control_device {
 	pid_t pid;         /* of its process; 0: a thread, or not ours */
 	unsigned restarts;
 	struct asks *asks; /* its control socket; NULL: it has none */
+
+	/* Borrowed, written by its process at any time; NULL: none.  What they are: devices/device.h */
+	const uint64_t *counters;
+	const struct counter *own_counters; /* of its type, or NULL */
 };
 
 struct control_status {
 	const char *state; /* "running", "suspended" */
 	unsigned nvcpus;
-	uint64_t vcpu_exits[CONTROL_VCPUS_MAX];
+	const uint64_t *vcpu_counters[CONTROL_VCPUS_MAX]; /* enum cpu_counter; borrowed */
+	uint64_t interrupts; /* that main itself raised */
 	uint64_t mem_bytes;
 	uint64_t uptime_ms; /* since the VM was started */
 	bool has_balloon;
@@ -108,6 +114,7 @@ struct control_report {
 };
 
 struct control {
+	uint64_t ncommands; /* taken so far */
 	struct loop *loop;
 	const struct control_ops *ops;
 	void *vm;

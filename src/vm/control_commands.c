@@ -81,6 +81,15 @@ static int handle_status(struct control_client *k, void *arguments, struct json 
 	return control_status_reply(k, reply);
 }
 
+static int handle_counters(struct control_client *k, void *arguments, struct json *reply,
+			   struct err *e)
+{
+	(void)arguments;
+	(void)e;
+	control_status_counters(k, reply);
+	return 0;
+}
+
 struct balloon_arguments {
 	char *target, *pages; /* texts, for 0 is a value */
 };
@@ -153,6 +162,8 @@ static const struct command commands[] = {
 	{"resume", no_opts, WHILE_SUSPENDED, handle_resume, "Lets the vCPUs go on"},
 	{"status", no_opts, ALWAYS, handle_status,
 	 "Tells the state, the process id, the uptime, memory, vCPUs and devices"},
+	{"counters", no_opts, ALWAYS, handle_counters,
+	 "Tells the same without asking the devices: what is counted, and no reports"},
 	{"balloon", balloon_opts, ALWAYS, handle_balloon,
 	 "Changes how much memory the guest gives back, and tells how much that is"},
 	{"log", log_opts, ALWAYS, handle_log, "Tells what the VM and its devices logged lately"},
@@ -208,6 +219,7 @@ bool control_execute(struct control_client *k, char *line, struct json *reply)
 	if (*text)
 		*text++ = '\0';
 	text += strspn(text, " ");
+	k->control->ncommands++;
 	command = find(line);
 	if (command)
 		r = run(k, command, text, reply, &e);

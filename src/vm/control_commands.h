@@ -35,6 +35,7 @@ void control_go_on(struct control_client *k);
 /* control_status.c: the reply to status; 0 or CONTROL_LATER. */
 void control_status_balloon(const struct balloon_status *b, struct json *reply); /* its members */
 int control_status_reply(struct control_client *k, struct json *reply) MUST_CHECK;
+void control_status_counters(struct control_client *k, struct json *reply); /* asks nobody */
 void control_status_init(struct control *c);
 void control_status_fini(struct control *c);
 

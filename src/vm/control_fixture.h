@@ -5,6 +5,7 @@
 #include "base/fd.h"
 #include "devices/device.h"
 #include "vm/control.h"
+#include "vm/cpus.h"
 
 #include <errno.h>
 #include <setjmp.h>
@@ -20,11 +21,16 @@
 
 enum { LAMPS = 2 };
 
+static const uint64_t fake_exits[2][CPU_COUNTERS] = {
+	[1] = {[CPU_EXITS_IO] = 70, [CPU_EXITS_HLT] = 7}};
+
 struct fake_vm {
 	bool is_suspended, is_stopped, refuses;
 	struct control_balloon change; /* asked for last */
 	unsigned ndevices;
 	unsigned nlamps; /* of the devices: those with a control socket */
+	const uint64_t *counters; /* of all devices */
+	const struct counter *own_counters;
 };
 
 static struct asks lamps[LAMPS];
@@ -82,7 +88,9 @@ static inline void fake_status(void *vm, struct control_status *ret)
 
 	ret->state = f->is_suspended ? "suspended" : "running";
 	ret->nvcpus = 2;
-	ret->vcpu_exits[1] = 77;
+	ret->vcpu_counters[0] = fake_exits[0];
+	ret->vcpu_counters[1] = fake_exits[1];
+	ret->interrupts = 5;
 	ret->mem_bytes = 256 << 20;
 	ret->uptime_ms = 1234;
 	ret->ndevices = f->ndevices;
@@ -92,7 +100,9 @@ static inline void fake_status(void *vm, struct control_status *ret)
 							  .state = "running",
 							  .pid = 42,
 							  .restarts = 3,
-							  .asks = i < f->nlamps ? &lamps[i] : NULL};
+							  .asks = i < f->nlamps ? &lamps[i] : NULL,
+							  .counters = f->counters,
+							  .own_counters = f->own_counters};
 }
 
 static inline struct asks *fake_find(void *vm, const char *type, const char *name, struct err *e)

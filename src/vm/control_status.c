@@ -10,6 +10,10 @@
  */
 #include "vm/control_commands.h"
 
+#include "devices/device.h"
+#include "vm/cpus.h"
+#include "vm/exits.h"
+
 #include <assert.h>
 #include <errno.h>
 #include <string.h>
@@ -33,8 +37,41 @@ static void put_report(const struct control_report *r, struct json *reply)
 		json_raw(reply, "reports", r->text);
 }
 
+/* One member for each row of the table; the values are those behind it. */
+static void put_counters(const struct counter *table, const uint64_t *values, struct json *reply)
+{
+	for (const struct counter *row = table; row && row->name; row++)
+		json_number(reply, row->name, counter_get(values + (row - table)));
+}
+
+static void put_vcpu(const uint64_t *counters, struct json *reply)
+{
+	uint64_t exits = 0;
+
+	for (unsigned i = 0; i < CPU_COUNTERS; i++)
+		exits += counter_get(&counters[i]);
+	json_open(reply, NULL, '{');
+	json_number(reply, "exits", exits);
+	json_open(reply, "reasons", '{');
+	put_counters(cpu_counters, counters, reply);
+	json_close(reply, '}');
+	json_close(reply, '}');
+}
+
+/* The process may have written anything: they are numbers, whatever they say. */
+static void put_device_counters(const struct control_device *d, struct json *reply)
+{
+	if (!d->counters)
+		return;
+	json_open(reply, "counters", '{');
+	put_counters(device_counters, d->counters, reply);
+	put_counters(d->own_counters, d->counters + DEVICE_COUNTERS, reply);
+	json_close(reply, '}');
+}
+
+/* with_reports: what they say of themselves has been asked for. */
 static void put_devices(const struct control *c, const struct control_status *status,
-			struct json *reply)
+			bool with_reports, struct json *reply)
 {
 	json_open(reply, "devices", '[');
 	for (unsigned i = 0; i < status->ndevices; i++) {
@@ -47,7 +84,9 @@ static void put_devices(const struct control *c, const struct control_status *st
 		if (d->pid > 0)
 			json_number(reply, "pid", (uint64_t)d->pid);
 		json_number(reply, "restarts", d->restarts);
-		put_report(&c->reports[i], reply);
+		put_device_counters(d, reply);
+		if (with_reports)
+			put_report(&c->reports[i], reply);
 		json_close(reply, '}');
 	}
 	json_close(reply, ']');
@@ -68,7 +107,7 @@ void control_status_balloon(const struct balloon_status *b, struct json *reply)
 }
 
 /* Into the open object. */
-static void put_status(struct control *c, struct json *reply)
+static void put_status(struct control *c, bool with_reports, struct json *reply)
 {
 	const struct control_status *status = machine_status(c);
 
@@ -77,18 +116,17 @@ static void put_status(struct control *c, struct json *reply)
 	json_number(reply, "uptime_ms", status->uptime_ms);
 	json_number(reply, "mem_bytes", status->mem_bytes);
 	json_open(reply, "vcpus", '[');
-	for (unsigned i = 0; i < status->nvcpus; i++) {
-		json_open(reply, NULL, '{');
-		json_number(reply, "exits", status->vcpu_exits[i]);
-		json_close(reply, '}');
-	}
+	for (unsigned i = 0; i < status->nvcpus; i++)
+		put_vcpu(status->vcpu_counters[i], reply);
 	json_close(reply, ']');
+	json_number(reply, "interrupts", status->interrupts);
+	json_number(reply, "control_commands", c->ncommands);
 	if (status->has_balloon) {
 		json_open(reply, "balloon", '{');
 		control_status_balloon(&status->balloon, reply);
 		json_close(reply, '}');
 	}
-	put_devices(c, status, reply);
+	put_devices(c, status, with_reports, reply);
 }
 
 /* All replies are written before one is sent: a client's next request may ask anew. */
@@ -106,7 +144,7 @@ static void reply_to_all(struct control *c)
 		control_reply_begin(k, &reply);
 		json_open(&reply, NULL, '{');
 		json_bool(&reply, "ok", true);
-		put_status(c, &reply);
+		put_status(c, true, &reply);
 		json_close(&reply, '}');
 		control_reply_end(k, &reply);
 	}
@@ -162,8 +200,13 @@ int control_status_reply(struct control_client *k, struct json *reply)
 		k->wait = CONTROL_WAITS_FOR_REPORTS;
 		return CONTROL_LATER;
 	}
-	put_status(c, reply);
+	put_status(c, true, reply);
 	return 0;
+}
+
+void control_status_counters(struct control_client *k, struct json *reply)
+{
+	put_status(k->control, false, reply);
 }
 
 void control_status_init(struct control *c)

@@ -14,15 +14,24 @@ static void commands_are_answered_in_order(void **state)
 
 	hear(fd,
 	     "{\"ok\":true}\n{\"ok\":true}\n"
-	     "{\"ok\":true,\"commands\":[\"stop\",\"suspend\",\"resume\",\"status\",\"balloon\","
+	     "{\"ok\":true,\"commands\":[\"stop\",\"suspend\",\"resume\",\"status\",\"counters\",\"balloon\","
 	     "\"log\",\"help\",\"lamp-dim\",\"lamp-flash\"]}\n");
 	assert_false(vm.is_suspended);
 	close(fd);
 }
 
+#define EXITS(all, io, hlt)                                                                        \
+	"{\"exits\":" #all ",\"reasons\":{\"io\":" #io ",\"mmio\":0,\"hlt\":" #hlt                     \
+	",\"interrupted\":0,\"system_event\":0,\"other\":0}}"
+#define HEAD                                                                                       \
+	"{\"ok\":true,\"state\":\"running\",\"pid\":%d,\"uptime_ms\":1234,"                          \
+	"\"mem_bytes\":268435456,\"vcpus\":[" EXITS(0, 0, 0) "," EXITS(                           \
+		77, 70, 7) "],\"interrupts\":5,\"control_commands\":1,\"devices\":["
+#define DEVICE "{\"name\":\"block0\",\"type\":\"block\",\"state\":\"running\",\"pid\":42,"
+
 static void status_tells_everything(void **state)
 {
-	char expected[512];
+	char expected[1024];
 	int fd = client();
 
 	(void)state;
@@ -30,12 +39,35 @@ static void status_tells_everything(void **state)
 	say(fd, "status\n");
 
 	snprintf(expected, sizeof(expected),
-		 "{\"ok\":true,\"state\":\"running\",\"pid\":%d,\"uptime_ms\":1234,"
-		 "\"mem_bytes\":268435456,\"vcpus\":[{\"exits\":0},{\"exits\":77}],\"devices\":["
-		 "{\"name\":\"block0\",\"type\":\"block\",\"state\":\"running\",\"pid\":42,"
-		 "\"restarts\":3},"
-		 "{\"name\":\"block0\",\"type\":\"block\",\"state\":\"running\",\"pid\":42,"
-		 "\"restarts\":3}]}\n",
+		 HEAD DEVICE "\"restarts\":3}," DEVICE "\"restarts\":3}]}\n",
+		 (int)getpid());
+	hear(fd, expected);
+	close(fd);
+}
+
+static void counters_are_told_whatever_a_device_wrote(void **state)
+{
+	static const struct counter own[] = {{"glow_bytes", COUNTER_BYTES, "?"}, {.name = NULL}};
+	static uint64_t counters[DEVICE_COUNTERS_MAX];
+	char expected[1024];
+	int fd = client();
+
+	(void)state;
+	memset(counters, 0xff, sizeof(counters));
+	counters[VQ_REQUESTS] = 7;
+	counters[DEVICE_COUNTERS] = UINT64_C(1) << 63;
+	vm.ndevices = 1;
+	vm.nlamps = 1; /* which would never answer */
+	vm.counters = counters;
+	vm.own_counters = own;
+	say(fd, "counters\n");
+
+	snprintf(expected, sizeof(expected), HEAD DEVICE
+		 "\"restarts\":3,\"counters\":{\"requests\":7,"
+		 "\"out_bytes\":18446744073709551615,\"in_bytes\":18446744073709551615,"
+		 "\"interrupts\":18446744073709551615,\"broken\":18446744073709551615,"
+		 "\"kicks\":18446744073709551615,\"errors\":18446744073709551615,"
+		 "\"glow_bytes\":9223372036854775808}}]}\n",
 		 (int)getpid());
 	hear(fd, expected);
 	close(fd);
@@ -457,6 +489,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		TEST(commands_are_answered_in_order),
 		TEST(status_tells_everything),
+		TEST(counters_are_told_whatever_a_device_wrote),
 		TEST(stop_is_answered_at_once),
 		TEST(state_decides_what_is_permitted),
 		TEST(failure_of_the_vm_is_passed_on),

@@ -21,6 +21,7 @@
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 static void ignore_signal(int number)
 {
@@ -41,9 +42,10 @@ int cpus_init(struct cpus *all, struct vm *vm, unsigned count, struct bus *ports
 	pthread_mutex_init(&all->lock, NULL);
 	pthread_cond_init(&all->changed, NULL);
 	all->wanted = CPU_PAUSE;
-	all->cpu = calloc(count, sizeof(*all->cpu));
+	all->cpu = aligned_alloc(_Alignof(struct cpu), count * sizeof(*all->cpu));
 	if (!all->cpu)
 		return err_set(e, ENOMEM, "cannot keep %u vCPUs", count);
+	memset(all->cpu, 0, count * sizeof(*all->cpu));
 	for (unsigned i = 0; i < count; i++) {
 		all->cpu[i].all = all;
 		r = vcpu_init(&all->cpu[i].vcpu, vm, i, e);
@@ -108,7 +110,7 @@ static void run_until_told(struct cpu *c)
 
 		while (r == 0) {
 			r = vcpu_run(&c->vcpu);
-			__atomic_fetch_add(&c->exits, 1, __ATOMIC_RELAXED);
+			exit_count(c, r);
 			if (r == 0 && !exit_handle(c)) {
 				wait_for_stop(c);
 				return;

@@ -7,6 +7,7 @@
 #pragma once
 
 #include "base/attr.h"
+#include "base/counter.h"
 #include "base/err.h"
 #include "bus/bus.h"
 #include "kvm/vcpu.h"
@@ -25,6 +26,17 @@ enum cpu_end {
 	CPU_END_KVM_ERROR, /* entry failed, internal error, an exit nobody knows */
 };
 
+/* Why KVM_RUN returned; cpu_counters[] of exits.c has their names. */
+enum cpu_counter {
+	CPU_EXITS_IO,
+	CPU_EXITS_MMIO,
+	CPU_EXITS_HLT,
+	CPU_EXITS_INTERRUPTED, /* by us, or by a signal */
+	CPU_EXITS_SYSTEM_EVENT,
+	CPU_EXITS_OTHER,
+	CPU_COUNTERS,
+};
+
 enum cpu_wanted { CPU_RUN, CPU_PAUSE, CPU_STOP };
 
 struct cpus;
@@ -34,7 +46,7 @@ struct cpu {
 	struct cpus *all;
 	pthread_t thread;
 	bool has_thread;
-	uint64_t exits; /* written by its thread; read by status without a lock */
+	_Alignas(64) uint64_t counters[CPU_COUNTERS]; /* written by its thread, read by status */
 };
 
 struct cpus_events {

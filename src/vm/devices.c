@@ -531,6 +531,7 @@ void devices_status(struct machine *m, struct control_status *ret)
 {
 	for (unsigned i = 0; i < m->devices.count && i < CONTROL_DEVICES_MAX; i++) {
 		struct vm_device *d = &m->devices.list[i];
+		const struct device_shared *shared = d->shared.at;
 
 		ret->devices[ret->ndevices++] = (struct control_device){
 			.name = d->name,
@@ -539,6 +540,8 @@ void devices_status(struct machine *m, struct control_status *ret)
 			.pid = d->child.pid,
 			.restarts = frontend_restarts(&d->frontend),
 			.asks = d->control_sock >= 0 ? &d->asks : NULL,
+			.counters = shared ? shared->counters : NULL,
+			.own_counters = d->config->type ? d->config->type->counters : NULL,
 		};
 	}
 }

@@ -95,6 +95,42 @@ static bool handle_unknown(struct cpu *c)
 	return ends(c, CPU_END_KVM_ERROR, why);
 }
 
+const struct counter cpu_counters[] = {
+	[CPU_EXITS_IO] = {"io", COUNTER_EVENTS, "Port accesses"},
+	[CPU_EXITS_MMIO] = {"mmio", COUNTER_EVENTS, "Accesses to registers in memory"},
+	[CPU_EXITS_HLT] = {"hlt", COUNTER_EVENTS, "Halts"},
+	[CPU_EXITS_INTERRUPTED] = {"interrupted", COUNTER_EVENTS, "Interrupted by a signal"},
+	[CPU_EXITS_SYSTEM_EVENT] = {"system_event", COUNTER_EVENTS, "Power off, reset, crash"},
+	[CPU_EXITS_OTHER] = {"other", COUNTER_EVENTS, "Errors, and what nobody asked for"},
+	[CPU_COUNTERS] = {.name = NULL},
+};
+
+static enum cpu_counter counter_of(uint32_t reason)
+{
+	switch (reason) {
+	case KVM_EXIT_IO:
+		return CPU_EXITS_IO;
+	case KVM_EXIT_MMIO:
+		return CPU_EXITS_MMIO;
+	case KVM_EXIT_HLT:
+		return CPU_EXITS_HLT;
+	case KVM_EXIT_INTR:
+		return CPU_EXITS_INTERRUPTED;
+	case KVM_EXIT_SYSTEM_EVENT:
+		return CPU_EXITS_SYSTEM_EVENT;
+	default:
+		return CPU_EXITS_OTHER;
+	}
+}
+
+void exit_count(struct cpu *c, int result)
+{
+	enum cpu_counter counter =
+		result < 0 ? CPU_EXITS_INTERRUPTED : counter_of(c->vcpu.run->exit_reason);
+
+	counter_add(&c->counters[counter], 1);
+}
+
 bool exit_handle(struct cpu *c)
 {
 	switch (c->vcpu.run->exit_reason) {

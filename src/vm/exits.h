@@ -10,5 +10,11 @@
  */
 bool exit_handle(struct cpu *c);
 
+/* Counts the exit, or the failure of KVM_RUN, in c->counters. */
+void exit_count(struct cpu *c, int result);
+
+/* Names of enum cpu_counter. */
+extern const struct counter cpu_counters[];
+
 /* KVM_RUN itself failed with errnum: ends the VM. */
 void exit_run_failed(struct cpu *c, int errnum);

@@ -47,7 +47,8 @@ static void status(void *vm, struct control_status *ret)
 	ret->uptime_ms = (clock_ns() - m->started_ns) / 1000000;
 	ret->nvcpus = m->cpus.count;
 	for (unsigned i = 0; i < m->cpus.count; i++)
-		ret->vcpu_exits[i] = __atomic_load_n(&m->cpus.cpu[i].exits, __ATOMIC_RELAXED);
+		ret->vcpu_counters[i] = m->cpus.cpu[i].counters;
+	ret->interrupts = __atomic_load_n(&m->vm.interrupts, __ATOMIC_RELAXED);
 	ret->has_balloon = m->balloon.asks;
 	if (ret->has_balloon)
 		balloon_status(&m->balloon, &ret->balloon);

@@ -23,8 +23,9 @@ static void silence_noticed(struct timer *t)
 	if (m->is_suspended)
 		return;
 	for (unsigned i = 0; i < m->cpus.count; i++)
-		if (__atomic_load_n(&m->cpus.cpu[i].exits, __ATOMIC_RELAXED) > 0)
-			return;
+		for (unsigned n = 0; n < CPU_COUNTERS; n++)
+			if (counter_get(&m->cpus.cpu[i].counters[n]) > 0)
+				return;
 	log_warn("nothing was heard of the guest for 10 s; crosvm check tells whether this KVM can "
 		 "run its kernel");
 }
