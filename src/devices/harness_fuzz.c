@@ -43,7 +43,7 @@ static struct {
 	struct session session;
 	struct driver driver;
 	gpa data;
-	int log_fd, sock, spare_fd;
+	int inflight_fd, sock, spare_fd;
 } f;
 
 static void open_once(const struct device_type *type, const char *options)
@@ -62,13 +62,13 @@ static void open_once(const struct device_type *type, const char *options)
 		abort();
 	f.device->loop = &f.loop;
 	f.spare_fd = memfd_create("spare", MFD_CLOEXEC);
-	f.log_fd = log_file_create(f.device);
+	f.inflight_fd = inflight_file_create(f.device);
 	f.data = driver_alloc(&f.driver, DATA_BYTES, 4096);
 	if (device_open(f.device, &e) < 0)
 		abort();
 	if (type->prepare && type->prepare(f.device, &e) < 0)
 		abort();
-	if (f.log_fd < 0 || f.spare_fd < 0 || !f.data)
+	if (f.inflight_fd < 0 || f.spare_fd < 0 || !f.data)
 		abort();
 	if (f.world)
 		f.world->begin(f.device);
@@ -132,7 +132,7 @@ static struct vu_msg log_message(uint32_t request)
 	m.p.inflight = (struct vu_inflight){le64_of(4096 * 4), le64_of(0),
 					    le16_of((uint16_t)f.device->nqueues),
 					    le16_of(QUEUE_SIZE), le32_of(0)};
-	m.fds[0] = f.log_fd;
+	m.fds[0] = f.inflight_fd;
 	m.nfds = request == VU_SET_INFLIGHT_FD;
 	return m;
 }
@@ -389,7 +389,7 @@ int fuzz_device_in(const struct fuzz_world *world, const struct device_type *typ
 	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, pair) < 0)
 		abort();
 	f.sock = pair[1];
-	f.session.log_fd = f.log_fd;
+	f.session.inflight_fd = f.inflight_fd;
 	f.session.on_end = NULL;
 	if (session_start_take(&f.session, f.device, &f.loop, pair[0]) < 0)
 		abort();

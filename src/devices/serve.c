@@ -36,7 +36,7 @@ struct server {
 	struct loop loop;
 	struct session session;
 	bool was_opened, in_session;
-	int listen_fd, control_sock, log_fd; /* owned; -1 for none */
+	int listen_fd, control_sock, inflight_fd; /* owned; -1 for none */
 	struct watch listen_watch, control_watch;
 };
 
@@ -88,7 +88,7 @@ static int server_session_take(struct server *s, int sock)
 
 	s->session.on_end = session_over;
 	s->session.owner = s;
-	s->session.log_fd = s->log_fd;
+	s->session.inflight_fd = s->inflight_fd;
 	r = session_start_take(&s->session, s->d, &s->loop, sock);
 	s->in_session = r == 0;
 	return r;
@@ -133,7 +133,7 @@ static void server_fini(struct server *s)
 	s->d = NULL;
 	fd_close(&s->listen_fd);
 	fd_close(&s->control_sock);
-	fd_close(&s->log_fd);
+	fd_close(&s->inflight_fd);
 	loop_fini(&s->loop);
 }
 
@@ -150,7 +150,7 @@ static int server_init_take(struct server *s, struct device *d, int sock, int li
 	s->d = d;
 	s->listen_fd = listen_fd;
 	s->control_sock = control_sock;
-	s->log_fd = -1;
+	s->inflight_fd = -1;
 	d->loop = &s->loop;
 	if (r == 0)
 		r = listen_start(s);
@@ -160,7 +160,7 @@ static int server_init_take(struct server *s, struct device *d, int sock, int li
 	r = r < 0 ? err_set(e, -r, "cannot wait for its sockets")
 		  : device_open(d, e);
 	if (r == 0)
-		s->log_fd = log_file_create(d); /* without, front ends get no log */
+		s->inflight_fd = inflight_file_create(d); /* without, front ends get no log */
 	if (r == 0 && sock >= 0) {
 		r = server_session_take(s, sock);
 		if (r == 0)

@@ -322,11 +322,11 @@ static int get_inflight_fd(struct session *s, struct vu_msg *m)
 
 	reply.p.inflight.queues = m->p.inflight.queues;
 	reply.p.inflight.queue_size = m->p.inflight.queue_size;
-	r = any_live(s) ? -EBUSY : log_create(s, &reply.p.inflight);
+	r = any_live(s) ? -EBUSY : inflight_create(s, &reply.p.inflight);
 	if (r < 0)
 		reply.p.inflight = (struct vu_inflight){0}; /* size 0: there is none */
 	else
-		reply.fds[reply.nfds++] = s->log_fd;
+		reply.fds[reply.nfds++] = s->inflight_fd;
 	return vu_reply(&s->conn, m, &reply);
 }
 
@@ -334,14 +334,14 @@ static int set_inflight_fd(struct session *s, struct vu_msg *m)
 {
 	auto_fd fd = vu_msg_take_fd(m, 0);
 
-	return any_live(s) ? -EBUSY : log_set(s, &m->p.inflight, fd);
+	return any_live(s) ? -EBUSY : inflight_set(s, &m->p.inflight, fd);
 }
 
 /* All rings to their first state; whoever was in flight is forgotten by both sides. */
 static int reset_device(struct session *s, struct vu_msg *m UNUSED)
 {
 	rings_fini(s);
-	log_clear(s);
+	inflight_clear(s);
 	s->status = 0;
 	if (s->d->type->reset)
 		s->d->type->reset(s->d);
@@ -449,7 +449,7 @@ int session_start_take(struct session *s, struct device *d, struct loop *l, int 
 	int r;
 
 	*s = (struct session){
-		.d = d, .loop = l, .on_end = s->on_end, .owner = s->owner, .log_fd = s->log_fd};
+		.d = d, .loop = l, .on_end = s->on_end, .owner = s->owner, .inflight_fd = s->inflight_fd};
 	s->conn = (struct vu_conn){.sock = sock, .direction = VU_REQUESTS};
 	s->backend = (struct vu_conn){.sock = -1, .direction = VU_BACKEND_REPLIES};
 	s->conn_watch = (struct watch){.fd = sock, .ready = conn_ready};
@@ -471,7 +471,7 @@ void session_fini(struct session *s)
 	if (!s->d || s->conn.sock < 0)
 		return;
 	rings_fini(s);
-	log_fini(s);
+	inflight_fini(s);
 	memory_fini(s);
 	loop_remove(s->loop, &s->conn_watch);
 	vu_conn_fini(&s->conn);

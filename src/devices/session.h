@@ -52,10 +52,10 @@ struct session {
 	struct gmem gmem;
 	uint64_t user[GMEM_REGIONS_MAX]; /* of gmem.regions[i], where the front end has it */
 
-	void *log; /* in-flight log, or NULL */
-	size_t log_bytes;
+	void *inflight; /* the log of requests in flight, or NULL */
+	size_t inflight_bytes;
 	void *state; /* the device's, behind it; or NULL */
-	unsigned log_queues, log_queue_size;
+	unsigned inflight_queues, inflight_queue_size;
 
 	struct ring rings[DEVICE_QUEUES_MAX];
 	unsigned nrings;
@@ -66,7 +66,7 @@ struct session {
 	/* The owner's, set before session_start_take(). on_end: the connection has ended. */
 	void (*on_end)(struct session *s);
 	void *owner;
-	int log_fd; /* of log_file_create(), borrowed; -1: no logs are made */
+	int inflight_fd; /* of inflight_file_create(), borrowed; -1: no logs are made */
 };
 
 /* Calls that a session makes, beyond seccomp_common; ended as usual. */
@@ -119,13 +119,13 @@ void memory_fini(struct session *s);
 bool memory_find(const struct session *s, uint64_t user, gpa *ret) MUST_CHECK;
 
 /* A file that has room for the log of every queue, made before the jail; or -errno. */
-int log_file_create(const struct device *d) MUST_CHECK;
+int inflight_file_create(const struct device *d) MUST_CHECK;
 
 /* Begins a new log in that file and maps it; the front end is to keep the file. */
-int log_create(struct session *s, struct vu_inflight *desc) MUST_CHECK;
-int log_set(struct session *s, const struct vu_inflight *desc, int fd) MUST_CHECK;
-void log_fini(struct session *s);
+int inflight_create(struct session *s, struct vu_inflight *desc) MUST_CHECK;
+int inflight_set(struct session *s, const struct vu_inflight *desc, int fd) MUST_CHECK;
+void inflight_fini(struct session *s);
 
 /* The part of a queue, or NULL without a log; cleared when the device is reset. */
-void *log_of(const struct session *s, unsigned queue);
-void log_clear(struct session *s);
+void *inflight_of(const struct session *s, unsigned queue);
+void inflight_clear(struct session *s);

@@ -145,7 +145,7 @@ static void state_map(struct session *s, int fd)
 	s->state = state == MAP_FAILED ? NULL : state;
 }
 
-static int log_map(struct session *s, const struct vu_inflight *desc, int fd)
+static int inflight_map(struct session *s, const struct vu_inflight *desc, int fd)
 {
 	unsigned queues = le16_get(desc->queues), size = le16_get(desc->queue_size);
 	uint64_t bytes = le64_get(desc->size), offset = le64_get(desc->offset);
@@ -162,16 +162,16 @@ static int log_map(struct session *s, const struct vu_inflight *desc, int fd)
 	log = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_SHARED, fd, (off_t)offset);
 	if (log == MAP_FAILED)
 		return -errno;
-	log_fini(s);
-	s->log = log;
-	s->log_bytes = bytes;
-	s->log_queues = queues;
-	s->log_queue_size = size;
+	inflight_fini(s);
+	s->inflight = log;
+	s->inflight_bytes = bytes;
+	s->inflight_queues = queues;
+	s->inflight_queue_size = size;
 	state_map(s, fd);
 	return 0;
 }
 
-int log_file_create(const struct device *d)
+int inflight_file_create(const struct device *d)
 {
 	auto_fd fd = memfd_create("inflight", MFD_CLOEXEC);
 	uint64_t bytes = state_at(d) + round_up(d->type->state_size, 4096);
@@ -181,49 +181,49 @@ int log_file_create(const struct device *d)
 	return fd_take(&fd);
 }
 
-int log_create(struct session *s, struct vu_inflight *desc)
+int inflight_create(struct session *s, struct vu_inflight *desc)
 {
 	unsigned queues = le16_get(desc->queues), size = le16_get(desc->queue_size);
 	int r;
 
-	if (s->log_fd < 0 || queues > s->nrings || size > device_queue_size(s->d))
+	if (s->inflight_fd < 0 || queues > s->nrings || size > device_queue_size(s->d))
 		return -EINVAL;
 	desc->size = le64_of(queues * bytes_a_queue(size)); /* front ends divide it by queues */
 	desc->offset = le64_of(0);
-	r = log_map(s, desc, s->log_fd);
+	r = inflight_map(s, desc, s->inflight_fd);
 	if (r == 0)
-		log_clear(s);
+		inflight_clear(s);
 	return r;
 }
 
-int log_set(struct session *s, const struct vu_inflight *desc, int fd)
+int inflight_set(struct session *s, const struct vu_inflight *desc, int fd)
 {
 	if (fd < 0)
 		return -EINVAL;
-	return log_map(s, desc, fd);
+	return inflight_map(s, desc, fd);
 }
 
-void log_fini(struct session *s)
+void inflight_fini(struct session *s)
 {
-	if (s->log)
-		munmap(s->log, s->log_bytes);
+	if (s->inflight)
+		munmap(s->inflight, s->inflight_bytes);
 	if (s->state)
 		munmap(s->state, s->d->type->state_size);
-	s->log = s->state = NULL;
-	s->log_bytes = 0;
+	s->inflight = s->state = NULL;
+	s->inflight_bytes = 0;
 }
 
-void *log_of(const struct session *s, unsigned queue)
+void *inflight_of(const struct session *s, unsigned queue)
 {
-	if (!s->log || queue >= s->log_queues)
+	if (!s->inflight || queue >= s->inflight_queues)
 		return NULL;
-	return (char *)s->log + queue * bytes_a_queue(s->log_queue_size);
+	return (char *)s->inflight + queue * bytes_a_queue(s->inflight_queue_size);
 }
 
-void log_clear(struct session *s)
+void inflight_clear(struct session *s)
 {
-	if (s->log)
-		memset(s->log, 0, s->log_bytes);
+	if (s->inflight)
+		memset(s->inflight, 0, s->inflight_bytes);
 	if (s->state)
 		memset(s->state, 0, s->d->type->state_size);
 }

@@ -106,7 +106,7 @@ static int ring_setup(struct ring *r, const char **ret_why)
 		.features = s->acked,
 		.size = r->size,
 		.base = r->base,
-		.log = r->is_kernels ? NULL : log_of(s, r->index), /* in order, and no replay */
+		.log = r->is_kernels ? NULL : inflight_of(s, r->index), /* in order, and no replay */
 		.call_fd = r->call_fd,
 	};
 
@@ -115,7 +115,7 @@ static int ring_setup(struct ring *r, const char **ret_why)
 	    !memory_find(s, r->used, &setup.device))
 		return -EINVAL;
 	*ret_why = "ring larger than its in-flight log";
-	if (setup.log && r->size > s->log_queue_size)
+	if (setup.log && r->size > s->inflight_queue_size)
 		return -EINVAL;
 	return vq_start(&s->d->queues[r->index], &setup, ret_why);
 }

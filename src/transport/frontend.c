@@ -4,7 +4,7 @@
 
 #include "base/fd.h"
 #include "base/num.h"
-#include "transport/frontend_device.h"
+#include "transport/frontend_peer.h"
 #include "virtio/ids.h"
 
 #include <assert.h>
@@ -21,7 +21,7 @@ enum {
 
 /* ---- life ---- */
 
-/* A device found a ring broken, or device_break() was called. */
+/* A device found a ring broken, or peer_break() was called. */
 static void error_ready(struct watch *w, uint32_t events)
 {
 	struct frontend *f = container_of(w, struct frontend, error_watch);
@@ -31,7 +31,7 @@ static void error_ready(struct watch *w, uint32_t events)
 	if (fd_drain(f->error_fd) == 0)
 		return;
 	f->broken_session = session;
-	log_limited(&f->log, "%s: the device needs a reset", f->args.name);
+	log_limited(&f->complaints, "%s: the device needs a reset", f->args.name);
 	if (f->listener)
 		f->listener->config_changed(f->listener);
 }
@@ -108,7 +108,7 @@ void frontend_detach(struct frontend *f)
 		return;
 	shutdown(f->sock, SHUT_RDWR); /* who waits for an answer stops waiting, and unlocks */
 	pthread_mutex_lock(&f->lock);
-	device_cut(f, -ENODATA);
+	peer_cut(f, -ENODATA);
 	loop_remove(f->args.loop, &f->sock_watch);
 	link_fini(&f->link);
 	fd_close(&f->sock);
@@ -145,13 +145,13 @@ static void sock_ready(struct watch *w, uint32_t events)
 		if (loop_change(f->args.loop, w, 0) < 0)
 			log_error("%s: cannot watch its socket", f->args.name);
 		pthread_mutex_lock(&f->lock);
-		device_shake_hands(f);
+		peer_shake_hands(f);
 		pthread_mutex_unlock(&f->lock);
 		return;
 	}
 	loop_remove(f->args.loop, w);
 	pthread_mutex_lock(&f->lock);
-	device_cut(f, -ENODATA);
+	peer_cut(f, -ENODATA);
 	why = f->why;
 	pthread_mutex_unlock(&f->lock);
 	f->args.lost(f, why);
@@ -250,7 +250,7 @@ int frontend_wait(struct frontend *f, struct err *e)
 	bool known;
 
 	pthread_mutex_lock(&f->lock);
-	device_shake_hands(f);
+	peer_shake_hands(f);
 	known = f->known;
 	why = f->why ? f->why : "is not there";
 	pthread_mutex_unlock(&f->lock);
@@ -263,7 +263,7 @@ void frontend_give_up(struct frontend *f)
 	pthread_mutex_lock(&f->lock);
 	f->given_up = true;
 	if (f->status & VIRTIO_CONFIG_S_DRIVER_OK)
-		device_break(f);
+		peer_break(f);
 	pthread_cond_broadcast(&f->linked);
 	pthread_mutex_unlock(&f->lock);
 }
@@ -315,7 +315,7 @@ uint64_t frontend_features(struct frontend *f)
 	uint64_t features;
 
 	pthread_mutex_lock(&f->lock);
-	features = device_known(f) ? f->features : 0;
+	features = peer_known(f) ? f->features : 0;
 	pthread_mutex_unlock(&f->lock);
 	return features;
 }
@@ -366,7 +366,7 @@ static void queue_clear(struct frontend *f, struct frontend_queue *q)
 
 static void reset(struct frontend *f)
 {
-	device_stop(f);
+	peer_stop(f);
 	for (unsigned q = 0; q < f->nqueues; q++)
 		queue_clear(f, &f->queues[q]);
 	memset(f->written, 0, sizeof(f->written));
@@ -380,7 +380,7 @@ static void reset(struct frontend *f)
 
 static bool features_are_fine(struct frontend *f)
 {
-	return device_known(f) && !(f->driver_features & ~f->features) &&
+	return peer_known(f) && !(f->driver_features & ~f->features) &&
 	       (f->driver_features & VIRTIO_BIT(VIRTIO_F_VERSION_1));
 }
 
@@ -407,7 +407,7 @@ void frontend_status_set(struct frontend *f, uint8_t status)
 		added = status_added(f, status);
 		f->status |= added;
 		if (added & VIRTIO_CONFIG_S_DRIVER_OK)
-			device_start(f);
+			peer_start(f);
 	}
 	pthread_mutex_unlock(&f->lock);
 }
@@ -417,7 +417,7 @@ void frontend_pause(struct frontend *f)
 	pthread_mutex_lock(&f->lock);
 	f->paused = f->status & VIRTIO_CONFIG_S_DRIVER_OK;
 	if (f->paused)
-		device_pause(f);
+		peer_pause(f);
 	pthread_mutex_unlock(&f->lock);
 }
 
@@ -426,7 +426,7 @@ void frontend_resume(struct frontend *f)
 	pthread_mutex_lock(&f->lock);
 	if (f->paused) {
 		f->paused = false;
-		device_resume(f);
+		peer_resume(f);
 	}
 	pthread_mutex_unlock(&f->lock);
 }
@@ -448,7 +448,7 @@ unsigned frontend_nqueues(struct frontend *f)
 	unsigned n;
 
 	pthread_mutex_lock(&f->lock);
-	n = device_known(f) ? f->nqueues : 0;
+	n = peer_known(f) ? f->nqueues : 0;
 	pthread_mutex_unlock(&f->lock);
 	return n;
 }
@@ -545,7 +545,7 @@ void frontend_queue_enable(struct frontend *f, unsigned q)
 	if (!queue->enabled) {
 		queue->enabled = true;
 		if (f->status & VIRTIO_CONFIG_S_DRIVER_OK)
-			device_queue_start(f, q);
+			peer_queue_start(f, q);
 	}
 	pthread_mutex_unlock(&f->lock);
 }
@@ -556,7 +556,7 @@ void frontend_queue_reset(struct frontend *f, unsigned q)
 
 	if (!queue)
 		return;
-	device_queue_stop(f, q);
+	peer_queue_stop(f, q);
 	queue_clear(f, queue);
 	pthread_mutex_unlock(&f->lock);
 }
@@ -574,8 +574,8 @@ void frontend_config_read(struct frontend *f, uint64_t at, void *out, size_t n)
 	if (at >= f->args.config_size)
 		return;
 	pthread_mutex_lock(&f->lock);
-	if (device_known(f))
-		device_config_refresh(f);
+	if (peer_known(f))
+		peer_config_refresh(f);
 	memcpy(out, &f->config[at], min_size(n, f->args.config_size - at));
 	pthread_mutex_unlock(&f->lock);
 }
@@ -587,7 +587,7 @@ void frontend_config_write(struct frontend *f, uint64_t at, const void *in, size
 	pthread_mutex_lock(&f->lock);
 	memcpy(&f->driver_config[at], in, n);
 	f->written[at] = (uint8_t)n;
-	device_config_write(f, (uint32_t)at, (uint32_t)n);
+	peer_config_write(f, (uint32_t)at, (uint32_t)n);
 	pthread_mutex_unlock(&f->lock);
 }
 
@@ -596,8 +596,8 @@ uint8_t frontend_generation(struct frontend *f)
 	uint8_t generation;
 
 	pthread_mutex_lock(&f->lock);
-	if (device_known(f))
-		device_config_refresh(f);
+	if (peer_known(f))
+		peer_config_refresh(f);
 	generation = f->generation;
 	pthread_mutex_unlock(&f->lock);
 	return generation;

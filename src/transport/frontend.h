@@ -94,7 +94,7 @@ struct frontend {
 	struct frontend_args args;
 	struct frontend_listener *listener;
 	struct frontend_queue queues[FRONTEND_QUEUES_MAX];
-	struct log_limit log;
+	struct log_limit complaints;
 
 	/* The loop's thread only. */
 	int sock, channel; /* -1: none */

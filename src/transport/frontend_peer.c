@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * frontend_device.c - the side of a front end that speaks to the device
+ * frontend_peer.c - the side of a front end that speaks to the device
  *
  * Greeting (GET_FEATURES is sent) and handshake are apart, so that nobody waits for a device that
  * is still opening its files: the answer wakes the loop, or is waited for by the first vCPU that
@@ -10,7 +10,7 @@
  * A request that a device refuses (-EREMOTEIO) while a driver starts is taken for the driver's
  * fault, and breaks its session; during the handshake it is the device's.
  */
-#include "transport/frontend_device.h"
+#include "transport/frontend_peer.h"
 
 #include "base/fd.h"
 #include "base/num.h"
@@ -25,8 +25,8 @@
 
 enum {
 	HANDSHAKE_LIMIT_MS = 2000, /* for a device that is up and running */
-	LOG_BYTES_MAX = 64 << 20,  /* more than any number of queues needs */
-	LOG_HEAD_BYTES = 64,       /* of a queue's part, with the version; 0 means unused */
+	INFLIGHT_BYTES_MAX = 64 << 20,  /* more than any number of queues needs */
+	INFLIGHT_HEAD_BYTES = 64,       /* of a queue's part, with the version; 0 means unused */
 };
 
 static const uint64_t protocol_wanted =
@@ -61,7 +61,7 @@ static const char *reason(int r)
 	}
 }
 
-void device_cut(struct frontend *f, int r)
+void peer_cut(struct frontend *f, int r)
 {
 	for (unsigned q = 0; q < FRONTEND_QUEUES_MAX; q++)
 		f->queues[q].live = false;
@@ -73,13 +73,13 @@ void device_cut(struct frontend *f, int r)
 		shutdown(f->sock, SHUT_RDWR);
 }
 
-void device_break(struct frontend *f)
+void peer_break(struct frontend *f)
 {
 	f->broken_session = f->session;
 	fd_signal(f->error_fd); /* the loop interrupts the driver */
 }
 
-/* Handshake */
+/* ---- handshake ---- */
 
 static int negotiate_protocol(struct frontend *f)
 {
@@ -228,7 +228,7 @@ static int shake_hands(struct frontend *f)
 	return r;
 }
 
-void device_shake_hands(struct frontend *f)
+void peer_shake_hands(struct frontend *f)
 {
 	int r;
 
@@ -236,17 +236,17 @@ void device_shake_hands(struct frontend *f)
 		return;
 	r = shake_hands(f);
 	if (r < 0) {
-		device_cut(f, r);
+		peer_cut(f, r);
 		return;
 	}
 	f->known = true;
 	f->state = FRONTEND_LINKED;
 	pthread_cond_broadcast(&f->linked);
 	if (f->status & VIRTIO_CONFIG_S_DRIVER_OK)
-		device_resume(f);
+		peer_resume(f);
 }
 
-bool device_known(struct frontend *f)
+bool peer_known(struct frontend *f)
 {
 	uint64_t limit = clock_ns() + f->args.limit_ms * 1000000ull;
 	struct timespec until = {.tv_sec = (time_t)(limit / 1000000000),
@@ -255,24 +255,24 @@ bool device_known(struct frontend *f)
 
 	while (!f->known && !f->given_up && r == 0) {
 		if (f->state == FRONTEND_GREETED)
-			device_shake_hands(f);
+			peer_shake_hands(f);
 		else
 			r = pthread_cond_timedwait(&f->linked, &f->lock, &until);
 	}
 	return f->known;
 }
 
-/* Sessions */
+/* ---- sessions ---- */
 
 /* Whether a log that a device made may be kept: memory, so that writing to it cannot block. */
-static bool log_is_sound(int fd, const struct vu_inflight *log)
+static bool inflight_is_sound(int fd, const struct vu_inflight *log)
 {
-	return le64_get(log->size) <= LOG_BYTES_MAX && le64_get(log->offset) <= LOG_BYTES_MAX &&
-	       fcntl(fd, F_GET_SEALS) >= 0;
+	return le64_get(log->size) <= INFLIGHT_BYTES_MAX &&
+	       le64_get(log->offset) <= INFLIGHT_BYTES_MAX && fcntl(fd, F_GET_SEALS) >= 0;
 }
 
 /* Has the device make a log, for it knows its shape. */
-static int fetch_log(struct frontend *f)
+static int fetch_inflight(struct frontend *f)
 {
 	struct vu_msg reply, m = {.request = VU_GET_INFLIGHT_FD, .size = sizeof(m.p.inflight)};
 	auto_fd fd = -1;
@@ -287,7 +287,7 @@ static int fetch_log(struct frontend *f)
 	vu_msg_fini(&reply);
 	if (fd < 0 || le64_get(reply.p.inflight.size) == 0)
 		return 0; /* it has none to offer */
-	if (!log_is_sound(fd, &reply.p.inflight))
+	if (!inflight_is_sound(fd, &reply.p.inflight))
 		return -EPROTO;
 	f->inflight = reply.p.inflight;
 	f->inflight_fd = fd_take(&fd);
@@ -295,9 +295,9 @@ static int fetch_log(struct frontend *f)
 }
 
 /* A queue begins anew: marks its part of the log, which are all of one length, as unused. */
-static void log_clear(struct frontend *f, unsigned q)
+static void inflight_clear(struct frontend *f, unsigned q)
 {
-	const uint8_t zeros[LOG_HEAD_BYTES] = {0};
+	const uint8_t zeros[INFLIGHT_HEAD_BYTES] = {0};
 	uint64_t part;
 
 	if (f->inflight_fd < 0)
@@ -305,11 +305,11 @@ static void log_clear(struct frontend *f, unsigned q)
 	part = le64_get(f->inflight.size) / f->nqueues;
 	if (pwrite(f->inflight_fd, zeros, sizeof(zeros),
 		   (off_t)(le64_get(f->inflight.offset) + q * part)) < 0)
-		log_limited(&f->log, "%s: cannot clear its in-flight log", f->args.name);
+		log_limited(&f->complaints, "%s: cannot clear its in-flight log", f->args.name);
 }
 
 /* The first device of a session makes the log, the later ones find it as it was left. */
-static int hand_over_log(struct frontend *f)
+static int hand_over_inflight(struct frontend *f)
 {
 	struct vu_msg m;
 	int r = 0;
@@ -317,7 +317,7 @@ static int hand_over_log(struct frontend *f)
 	if (!link_has(&f->link, VU_PROTOCOL_F_INFLIGHT_SHMFD))
 		return 0;
 	if (f->inflight_fd < 0)
-		r = fetch_log(f);
+		r = fetch_inflight(f);
 	if (r < 0 || f->inflight_fd < 0)
 		return r;
 	m = (struct vu_msg){.request = VU_SET_INFLIGHT_FD,
@@ -411,25 +411,25 @@ static int queue_start(struct frontend *f, unsigned i)
 static void settle(struct frontend *f, int r)
 {
 	if (r == -EREMOTEIO)
-		device_break(f);
+		peer_break(f);
 	else if (r < 0)
-		device_cut(f, r);
+		peer_cut(f, r);
 }
 
-void device_queue_start(struct frontend *f, unsigned q)
+void peer_queue_start(struct frontend *f, unsigned q)
 {
 	if (f->state != FRONTEND_LINKED || f->paused || f->queues[q].live)
 		return;
 	if (!rings_are_sound(f, &f->queues[q])) {
-		log_limited(&f->log, "%s: queue %u: rings are not in memory", f->args.name, q);
-		device_break(f);
+		log_limited(&f->complaints, "%s: queue %u: rings are not in memory", f->args.name, q);
+		peer_break(f);
 		return;
 	}
 	link_begin(&f->link, f->args.limit_ms);
 	settle(f, queue_start(f, q));
 }
 
-void device_start(struct frontend *f)
+void peer_start(struct frontend *f)
 {
 	uint64_t features = f->driver_features & f->backend_features;
 	int r;
@@ -442,11 +442,11 @@ void device_start(struct frontend *f)
 	if (r == 0)
 		r = link_set_memory(&f->link, f->args.gmem);
 	if (r == 0)
-		r = hand_over_log(f);
+		r = hand_over_inflight(f);
 	settle(f, r);
 	for (unsigned q = 0; q < f->nqueues && r == 0; q++)
 		if (f->queues[q].enabled)
-			device_queue_start(f, q);
+			peer_queue_start(f, q);
 	if (f->state == FRONTEND_LINKED && r == 0 && link_has(&f->link, VU_PROTOCOL_F_STATUS))
 		settle(f, link_set_u64(&f->link, VU_SET_STATUS, f->status));
 }
@@ -462,9 +462,9 @@ static void wake_both_sides(struct frontend *f)
 	}
 }
 
-void device_resume(struct frontend *f)
+void peer_resume(struct frontend *f)
 {
-	device_start(f);
+	peer_start(f);
 	wake_both_sides(f);
 }
 
@@ -479,28 +479,28 @@ static void queue_take_back(struct frontend *f, unsigned i)
 	link_begin(&f->link, f->args.limit_ms);
 	r = link_stop_vring(&f->link, i, &q->base);
 	if (r < 0)
-		device_cut(f, r);
+		peer_cut(f, r);
 	q->live = false;
 	q->has_base = r == 0;
 }
 
-void device_queue_stop(struct frontend *f, unsigned q)
+void peer_queue_stop(struct frontend *f, unsigned q)
 {
 	queue_take_back(f, q);
-	log_clear(f, q);
+	inflight_clear(f, q);
 }
 
-void device_pause(struct frontend *f)
+void peer_pause(struct frontend *f)
 {
 	for (unsigned q = 0; q < f->nqueues; q++)
 		queue_take_back(f, q);
 }
 
-void device_stop(struct frontend *f)
+void peer_stop(struct frontend *f)
 {
 	int r = 0;
 
-	device_pause(f);
+	peer_pause(f);
 	fd_close(&f->inflight_fd);
 	if (f->state != FRONTEND_LINKED)
 		return;
@@ -510,10 +510,10 @@ void device_stop(struct frontend *f)
 	else if (link_has(&f->link, VU_PROTOCOL_F_RESET_DEVICE))
 		r = link_set(&f->link, VU_RESET_DEVICE);
 	if (r < 0)
-		device_cut(f, r);
+		peer_cut(f, r);
 }
 
-/* Configuration */
+/* ---- configuration ---- */
 
 /* With VU_PROTOCOL_F_STATUS a device may say by a change of its configuration that it is broken. */
 static int fetch_status(struct frontend *f)
@@ -524,11 +524,11 @@ static int fetch_status(struct frontend *f)
 	if (link_has(&f->link, VU_PROTOCOL_F_STATUS) && (f->status & VIRTIO_CONFIG_S_DRIVER_OK))
 		r = link_get_u64(&f->link, VU_GET_STATUS, &status);
 	if (status & VIRTIO_CONFIG_S_NEEDS_RESET && f->broken_session != f->session)
-		device_break(f);
+		peer_break(f);
 	return r;
 }
 
-void device_config_refresh(struct frontend *f)
+void peer_config_refresh(struct frontend *f)
 {
 	int r;
 
@@ -539,10 +539,10 @@ void device_config_refresh(struct frontend *f)
 	if (r == 0)
 		r = fetch_status(f);
 	if (r < 0 && r != -EREMOTEIO)
-		device_cut(f, r);
+		peer_cut(f, r);
 }
 
-void device_config_write(struct frontend *f, uint32_t at, uint32_t n)
+void peer_config_write(struct frontend *f, uint32_t at, uint32_t n)
 {
 	int r;
 
@@ -551,6 +551,6 @@ void device_config_write(struct frontend *f, uint32_t at, uint32_t n)
 	link_begin(&f->link, f->args.limit_ms);
 	r = link_set_config(&f->link, at, &f->driver_config[at], n);
 	if (r < 0 && r != -EREMOTEIO)
-		device_cut(f, r);
+		peer_cut(f, r);
 	atomic_store(&f->config_stale, true);
 }

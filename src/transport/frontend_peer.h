@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * frontend_device.h - the side of a front end that speaks to the device
+ * frontend_peer.h - the side of a front end that speaks to the device
  *
  * For frontend.c only.  All calls with f->lock held.  None of them fails: a device that does not
  * play along is cut off, and everything is done again with the next one.
@@ -10,33 +10,33 @@
 #include "transport/frontend.h"
 
 /* Waits, with the limit, until a device has answered once; false if none has. */
-bool device_known(struct frontend *f);
+bool peer_known(struct frontend *f);
 
 /* The handshake with a device that was greeted; then it takes up the driver's work. */
-void device_shake_hands(struct frontend *f);
+void peer_shake_hands(struct frontend *f);
 
 /* The driver is ready: hands over features, memory and the queues that are on. */
-void device_start(struct frontend *f);
+void peer_start(struct frontend *f);
 
 /* Takes everything back, and resets the device. */
-void device_stop(struct frontend *f);
+void peer_stop(struct frontend *f);
 
 /* Takes the queues back, and has a device, this or another, go on where they were. */
-void device_pause(struct frontend *f);
-void device_resume(struct frontend *f);
+void peer_pause(struct frontend *f);
+void peer_resume(struct frontend *f);
 
 /* One queue, while the driver is ready. */
-void device_queue_start(struct frontend *f, unsigned q);
-void device_queue_stop(struct frontend *f, unsigned q);
+void peer_queue_start(struct frontend *f, unsigned q);
+void peer_queue_stop(struct frontend *f, unsigned q);
 
 /* Fetches the configuration if the device has said that it changed. */
-void device_config_refresh(struct frontend *f);
+void peer_config_refresh(struct frontend *f);
 
 /* The driver wrote there; the bytes are in driver_config. */
-void device_config_write(struct frontend *f, uint32_t at, uint32_t n);
+void peer_config_write(struct frontend *f, uint32_t at, uint32_t n);
 
 /* Ends the conversation with the device for the reason that r, a negative errno, stands for. */
-void device_cut(struct frontend *f, int r);
+void peer_cut(struct frontend *f, int r);
 
 /* Tells the driver to reset the device. */
-void device_break(struct frontend *f);
+void peer_break(struct frontend *f);
