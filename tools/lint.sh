@@ -11,8 +11,8 @@ export PYTHONPATH=$top/tools PYTHONDONTWRITEBYTECODE=1
 python=/usr/bin/python3
 [ -x $python ] || python=python3
 gcc=build-lint-gcc clang=build-lint-clang
-all="gcc clang tidy cppcheck sparse analyzer layers names sizes headers hardening style spell shell man \
-python"
+all="gcc clang tidy cppcheck sparse analyzer layers names sizes headers hardening style spell \
+shell man python"
 all_names=()
 
 ours() { git ls-files --cached --others --exclude-standard "$@"; }

@@ -22,11 +22,12 @@ def sources(*patterns):
 
 def words_of_code(files):
     """Every identifier that stands outside comments."""
-    return {word for _, text in files for word in re.findall(r'[A-Za-z_]\w*', COMMENT.sub(' ', text))}
+    return {word for _, text in files
+            for word in re.findall(r'[A-Za-z_]\w*', COMMENT.sub(' ', text))}
 
 
 def is_there(name, near):
-    """Whether the file exists, named from the top, src/ or its neighbour; true if not one of ours."""
+    """Whether the file exists, named from the top, src/ or its neighbour; true of others'."""
     places = [TOP, TOP / 'src', (TOP / near).parent]
     is_ours = any((place / name.split('/')[0]).is_dir() for place in places)
     return not is_ours or name in MADE or any((place / name).exists() for place in places)
@@ -52,7 +53,8 @@ def main():
     """Prints what is wrong, a line each; returns whether there is anything."""
     code = sources('src/**/*.[ch]', 'tools/**/*.c', 'tests/**/*.[chS]', 'fuzz/*.c')
     scripts = sources('tools/**/*.py', 'tests/*.py')
-    known = words_of_code(code) | {w for _, text in scripts for w in re.findall(r'\w+', text)} | OTHERS
+    known = words_of_code(code) | OTHERS
+    known |= {word for _, text in scripts for word in re.findall(r'\w+', text)}
     faults = []
     for path, text in code:
         faults += faults_of(path, text, [(m.start(), m[0]) for m in COMMENT.finditer(text)], known)

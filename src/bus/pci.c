@@ -65,7 +65,7 @@ void pci_config_set(struct pci_dev *d, unsigned at, unsigned size, uint32_t valu
 	pthread_mutex_unlock(&d->bus->lock);
 }
 
-/* Interrupt lines */
+/* ---- interrupt lines ---- */
 
 static void line_update(struct pci_dev *d, bool wanted, bool blocked)
 {
@@ -92,7 +92,7 @@ void pci_intx_set(struct pci_dev *d, bool level)
 	pthread_mutex_unlock(&d->bus->lock);
 }
 
-/* BARs */
+/* ---- BARs ---- */
 
 static bool in_window(uint64_t at, uint64_t size, uint64_t base, uint64_t window)
 {
@@ -187,7 +187,7 @@ static void bar_window_write(struct bus_dev *w, uint64_t offset, unsigned size, 
 	bar->dev->ops->bar_write(bar->dev, bar->index, offset, size, value);
 }
 
-/* Configuration space */
+/* ---- configuration space ---- */
 
 static bool touches(unsigned at, unsigned size, unsigned first, unsigned end)
 {
@@ -353,7 +353,7 @@ static void ecam_write(struct bus_dev *w, uint64_t offset, unsigned size, uint64
 			 (unsigned)(offset % ECAM_FUNCTION_BYTES), ecam_size(offset, size), value);
 }
 
-/* Set-up */
+/* ---- set-up ---- */
 
 void pci_dev_init(struct pci_dev *d, const char *name, const struct pci_ops *ops, uint16_t vendor,
 		  uint16_t device, uint32_t class_code, uint16_t subsystem_vendor,

@@ -100,7 +100,7 @@ static void out(struct pc *pc, unsigned port, unsigned size, uint64_t value)
 	bus_write(&pc->ports, port, &value, size);
 }
 
-/* Keyboard controller */
+/* ---- keyboard controller ---- */
 
 static void keyboard_controller_resets(void **state)
 {
@@ -150,7 +150,7 @@ static void port_61_lets_delay_loops_end(void **state)
 	assert_int_equal(in(pc, 0x61, 1), first);
 }
 
-/* Power management */
+/* ---- power management ---- */
 
 static uint64_t fake_ns;
 
@@ -253,7 +253,7 @@ static void reset_control_resets_on_the_rising_bit(void **state)
 	assert_int_equal(pc->resets, 2);
 }
 
-/* Reports of test guests and panicking ones */
+/* ---- reports of test guests and panicking ones ---- */
 
 static void panic_reports(void **state)
 {
@@ -294,7 +294,7 @@ static void null_ports_swallow_writes(void **state)
 	}
 }
 
-/* Together */
+/* ---- together ---- */
 
 static void serial_ports_are_where_pcs_have_them(void **state)
 {

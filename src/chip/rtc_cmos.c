@@ -97,7 +97,7 @@ static void calendar_of(int64_t s, struct calendar *ret)
 	};
 }
 
-/* Formats of status B */
+/* ---- formats of status B ---- */
 
 static uint8_t encode(const struct rtc_cmos *r, unsigned n)
 {

@@ -35,7 +35,7 @@ static bool reconnects(const struct serial_port *p)
 	return p->end.listen_fd >= 0 || p->end.pty_fd >= 0;
 }
 
-/* Events of the chip, from vCPU threads */
+/* ---- events of the chip, from vCPU threads ---- */
 
 static void chip_event(void *context, enum uart_event event)
 {
@@ -51,7 +51,7 @@ static void chip_event(void *context, enum uart_event event)
 	timer_set(&p->timer, delay, 0);
 }
 
-/* Watching */
+/* ---- watching ---- */
 
 static void in_watch_set(struct serial_port *p, bool on)
 {
@@ -85,7 +85,7 @@ static void disconnect(struct serial_port *p)
 		log_warn("COM%u: cannot listen for the next client", p->com);
 }
 
-/* Output */
+/* ---- output ---- */
 
 static void out_failed(struct serial_port *p, int errnum)
 {
@@ -163,7 +163,7 @@ static void out_ready(struct watch *w, uint32_t events)
 	out_pump(p);
 }
 
-/* Input */
+/* ---- input ---- */
 
 static void command_do(struct serial_port *p, enum terminal_command command)
 {
@@ -275,7 +275,7 @@ static void timer_expired(struct timer *t)
 	in_pump(p);
 }
 
-/* Coming and going */
+/* ---- coming and going ---- */
 
 static void continued(struct watch *w, uint32_t events)
 {
@@ -326,7 +326,7 @@ static void slave_opened(struct watch *w, uint32_t events)
 		return; /* a second one opened it: nothing changes */
 }
 
-/* Set-up */
+/* ---- set-up ---- */
 
 static int in_start(struct serial_port *p, struct err *e)
 {

@@ -172,7 +172,7 @@ static void assert_file(struct guest *g, const char *text)
 	close(fd);
 }
 
-/* Files */
+/* ---- files ---- */
 
 static void file_is_emptied_then_gets_output(void **state)
 {
@@ -278,7 +278,7 @@ static void options_are_read_from_text(void **state)
 	opt_fini(serial_config_opts, &c);
 }
 
-/* Sockets */
+/* ---- sockets ---- */
 
 static int client(struct guest *g)
 {
@@ -420,7 +420,7 @@ static void stale_socket_is_replaced_and_a_live_one_is_not(void **state)
 	assert_int_equal(access(g->path, F_OK), 0);
 }
 
-/* Pseudoterminals */
+/* ---- pseudoterminals ---- */
 
 static void pty_is_linked_and_carries_both_ways(void **state)
 {
@@ -464,7 +464,7 @@ static void only_a_link_makes_room_for_the_pty(void **state)
 	port_open(g, SERIAL_PTY);
 }
 
-/* Standard input and output */
+/* ---- standard input and output ---- */
 
 static void pipes(void **state)
 {

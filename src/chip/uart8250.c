@@ -57,7 +57,7 @@ static bool can_transmit(const struct uart8250 *u)
 	return UART_OUTPUT_MAX - u->output_count >= UART_FIFO;
 }
 
-/* Interrupts */
+/* ---- interrupts ---- */
 
 static unsigned trigger_level(const struct uart8250 *u)
 {
@@ -98,7 +98,7 @@ static void line_update(struct uart8250 *u)
 	u->line_level = level;
 }
 
-/* Receiving */
+/* ---- receiving ---- */
 
 static unsigned fifo_room(const struct uart8250 *u)
 {
@@ -147,7 +147,7 @@ static uint8_t receive(struct uart8250 *u)
 	return byte;
 }
 
-/* Transmitting */
+/* ---- transmitting ---- */
 
 static int output_put(struct uart8250 *u, uint8_t byte)
 {
@@ -184,7 +184,7 @@ static int transmit(struct uart8250 *u, uint8_t byte)
 	return event;
 }
 
-/* Registers */
+/* ---- registers ---- */
 
 static uint8_t line_status(struct uart8250 *u)
 {
@@ -369,7 +369,7 @@ static void uart_write(struct bus_dev *d, uint64_t offset, unsigned size, uint64
 	bytes_write(d, offset, size, value, port_write);
 }
 
-/* The host's side */
+/* ---- the host's side ---- */
 
 size_t uart8250_take(struct uart8250 *u, void *buf, size_t n)
 {
