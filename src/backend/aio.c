@@ -124,6 +124,21 @@ void aio_flush(struct aio *a)
 	} while (a->queued > 0 || (a->in_flight > 0 && !arm(a, true)));
 }
 
+bool aio_look_begin(struct aio *a)
+{
+	if (a->in_flight == 0)
+		return true;
+	if (!a->engine->is_ready)
+		return false;
+	arm(a, false);
+	return true;
+}
+
+bool aio_is_ready(const struct aio *a)
+{
+	return a->in_flight > 0 && a->engine->is_ready && a->engine->is_ready(a);
+}
+
 void aio_drain(struct aio *a)
 {
 	while (a->in_flight > 0) {

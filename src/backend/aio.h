@@ -73,6 +73,9 @@ struct aio_engine {
 
 	/* Optional: completions make watch.fd readable; false: some came before.  Off at first. */
 	bool (*arm)(struct aio *a, bool on);
+
+	/* Optional: whether reap would find something, without a system call. */
+	bool (*is_ready)(const struct aio *a);
 };
 
 extern const struct aio_engine aio_uring, aio_threads;
@@ -121,6 +124,16 @@ void aio_post(struct aio *a, struct aio_req *r, int64_t result);
 
 /* Starts what is queued and hands out what is done; also what done() submitted in turn. */
 void aio_flush(struct aio *a);
+
+/*
+ * For those who look for completions themselves a while, rather than to go back to the loop.
+ * aio_look_begin(): nothing is signalled from here to the next aio_flush(), which must come; false:
+ * this cannot be told of requests that are in flight, go back to the loop.
+ */
+bool aio_look_begin(struct aio *a) MUST_CHECK;
+
+/* Whether aio_flush() would hand out something. */
+bool aio_is_ready(const struct aio *a) MUST_CHECK;
 
 /* Blocks until nothing is in flight, with done() called for all. */
 void aio_drain(struct aio *a);

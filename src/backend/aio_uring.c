@@ -326,6 +326,11 @@ static bool has_completions(const struct uring *u)
 		(IORING_SQ_TASKRUN | IORING_SQ_CQ_OVERFLOW));
 }
 
+static bool uring_is_ready(const struct aio *a)
+{
+	return has_completions(a->state);
+}
+
 /* Whoever completes after the store signals; what completed before it is seen by the loads. */
 static bool uring_arm(struct aio *a, bool on)
 {
@@ -354,4 +359,5 @@ const struct aio_engine aio_uring = {
 	.reap = uring_reap,
 	.wait = uring_wait,
 	.arm = uring_arm,
+	.is_ready = uring_is_ready,
 };

@@ -6,7 +6,8 @@
  *
  * Chains are popped in batches, and a batch is started with one system call; what the page cache
  * has completes within it.  The data goes between guest memory and the kernel by the chain's own
- * iovec.
+ * iovec.  With nothing left to do we look for more a while before we sleep, if that was of use
+ * lately (spin.h).
  *
  *  I1  Nothing is done before the whole request was found sound: kind, direction, range, alignment,
  *	the rights of the disk.  A request that fails a check touches neither disk nor buffers.
@@ -25,6 +26,7 @@
 #include "base/wire.h"
 #include "devices/device.h"
 #include "devices/limit.h"
+#include "devices/spin.h"
 #include "virtio/ids.h"
 
 #include <assert.h>
@@ -49,7 +51,8 @@ enum {
 
 	/* Started and completed together; the driver refills while the next batch is on. */
 	BATCH = 16,
-	ROUNDS_MAX = 64, /* batches of a queue before others get their turn */
+	BATCH_BYTES = 512 << 10, /* what takes longer is started in several */
+	ROUNDS_MAX = 64,         /* batches of a queue before others get their turn */
 };
 
 enum block_counter {
@@ -128,6 +131,8 @@ struct block {
 	bool writeback, stopping;
 	uint32_t starved, pushed; /* bit q: of queue q */
 	struct watch again;       /* an eventfd: starved, but no I/O will wake us */
+	struct spin spin[2]; /* for the driver, with nothing in flight; for what is in flight */
+	unsigned last;       /* queue that was served last */
 	struct limit limit;
 	uint32_t throttled; /* bit q: queue q waits for the limit, its kicks are off */
 	struct log_limit complaints;
@@ -447,20 +452,44 @@ static struct request *request_free(struct block *b)
 	return r;
 }
 
-/* Pops and starts up to BATCH requests; how many. */
-static unsigned take_batch(struct block *b, struct vq *q)
+/* Pops up to max requests, adding up their bytes, of which there may be BATCH_BYTES; how many. */
+static unsigned pop_some(struct block *b, struct vq *q, unsigned max, struct request **ret,
+			 uint64_t *bytes)
 {
 	unsigned n = 0;
 
-	for (; n < BATCH; n++) {
+	for (; n < max && *bytes < BATCH_BYTES; n++) {
 		struct request *r = request_free(b);
 
 		if (!r || !limit_may_go(&b->limit) || !vq_pop(q, &r->chain))
 			break;
+		chain_prefetch(&r->chain);
 		b->free = r->next;
 		r->queue = q;
-		request_start(r);
+		ret[n] = r;
+		*bytes += chain_left(&r->chain, CHAIN_READABLE);
+		*bytes += chain_left(&r->chain, CHAIN_WRITABLE);
 	}
+	return n;
+}
+
+/*
+ * Pops and starts a batch of requests; how many.  With a limit each pays before the next is popped.
+ * Sets whether the batch is full, and so there may be more.
+ */
+static unsigned take_batch(struct block *b, struct vq *q, bool *ret_is_full)
+{
+	unsigned ahead = b->limit.is_on ? 1 : BATCH, n = 0, some;
+	struct request *batch[BATCH];
+	uint64_t bytes = 0;
+
+	do {
+		some = pop_some(b, q, ahead, batch, &bytes);
+		for (unsigned i = 0; i < some; i++)
+			request_start(batch[i]);
+		n += some;
+		*ret_is_full = n == BATCH || bytes >= BATCH_BYTES;
+	} while (some == ahead && !*ret_is_full);
 	return n;
 }
 
@@ -474,6 +503,49 @@ static void notify_pushed(struct block *b)
 	}
 }
 
+/* Starts what was popped, completes what is done, and tells the drivers. */
+static void flush(struct block *b)
+{
+	aio_flush(&b->io);
+	notify_pushed(b);
+}
+
+static void woken(struct block *b)
+{
+	uint64_t now = clock_ns();
+
+	spin_woken(&b->spin[0], now);
+	spin_woken(&b->spin[1], now);
+}
+
+/* Whether some queue but this one has requests; its kick is on, and will bring us there. */
+static bool others_have_more(struct block *b, const struct vq *q)
+{
+	for (unsigned i = 0; i < b->device.nqueues; i++)
+		if (&b->device.queues[i] != q && vq_has_more(&b->device.queues[i]))
+			return true;
+	return false;
+}
+
+/* Nothing is left in the queue: looks a while for more of it, or for completions. */
+static bool found_work(struct block *b, struct vq *q)
+{
+	struct spin *spin = &b->spin[b->io.in_flight > 0];
+	bool found = false;
+
+	if (!spin_begin(spin, clock_ns()) || !aio_look_begin(&b->io))
+		return false;
+	do {
+		found = vq_has_more(q) || aio_is_ready(&b->io);
+	} while (!found && !others_have_more(b, q) && spin_goes_on(spin, clock_ns()));
+	if (found)
+		spin_found(spin);
+	else
+		spin_failed(spin);
+	flush(b);
+	return found;
+}
+
 /*
  * Serves one queue until it is empty, the pool or the limit is, or others should have their turn.
  * While we look ourselves the driver need not kick.
@@ -483,17 +555,20 @@ static void serve_queue(struct block *b, unsigned q)
 	struct vq *queue = &b->device.queues[q];
 	unsigned rounds = ROUNDS_MAX;
 
+	b->last = q;
 	b->starved &= ~(1u << q);
 	vq_polling_set(queue, true);
 	for (bool is_last = false; request_free(b) && rounds > 0; rounds--) {
-		unsigned n = take_batch(b, queue);
+		bool is_full;
+		unsigned n = take_batch(b, queue, &is_full);
 
-		aio_flush(&b->io);
-		notify_pushed(b);
-		if (n == BATCH)
+		flush(b);
+		if (is_full)
 			continue;
 		if (is_last && n == 0)
 			break;
+		if (!is_last && !b->limit.is_shut && found_work(b, queue))
+			continue;
 		is_last = true;
 		vq_polling_set(queue, false);
 	}
@@ -537,7 +612,10 @@ static void batch_end(struct aio *a)
 {
 	struct block *b = a->owner;
 
+	woken(b);
 	notify_pushed(b);
+	if (b->spin[b->io.in_flight > 0].is_on && b->device.started && !b->stopping)
+		b->starved |= 1u << b->last; /* the driver will have more soon */
 	serve_starved(b);
 }
 
@@ -552,7 +630,10 @@ static void again_ready(struct watch *w, uint32_t events)
 
 static void block_kick(struct device *d, unsigned q)
 {
-	serve_queue(block_of(d), q);
+	struct block *b = block_of(d);
+
+	woken(b);
+	serve_queue(b, q);
 }
 
 static int block_start(struct device *d, struct err *e)
@@ -564,6 +645,8 @@ static int block_start(struct device *d, struct err *e)
 	b->writeback = d->acked & VIRTIO_BIT(VIRTIO_BLK_F_FLUSH);
 	b->stopping = false;
 	b->starved = b->pushed = b->throttled = 0;
+	b->spin[0] = b->spin[1] = (struct spin){0};
+	b->last = 0;
 	return 0;
 }
 

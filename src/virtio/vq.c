@@ -327,6 +327,14 @@ bool chain_get(struct chain *c, void *dst, size_t n)
 	return true;
 }
 
+void chain_prefetch(const struct chain *c)
+{
+	if (c->tail_end == 0)
+		return;
+	__builtin_prefetch(c->iov[0].iov_base);
+	__builtin_prefetch(c->iov[c->tail_end - 1].iov_base, 1);
+}
+
 bool chain_put(struct chain *c, const void *src, size_t n)
 {
 	struct chain_cursor *cursor = &c->cursor[CHAIN_WRITABLE];

@@ -186,6 +186,9 @@ void vq_polling_set(struct vq *q, bool polling);
 /* A rule of the device's own was broken; why is a constant string.  The first one stays. */
 void vq_break(struct vq *q, const char *why);
 
+/* Fetches the beginning and the end of a chain into the cache, to be looked at soon. */
+void chain_prefetch(const struct chain *c);
+
 /* Bytes left on one side (writable: without the tail). */
 static inline uint32_t chain_left(const struct chain *c, enum chain_side side)
 {

@@ -5,10 +5,13 @@
  *	bench-block FILE direct|cached SECONDS ROUNDS [NAME=SOCKET...]
  *	bench-block FILE fill 0 1 NAME=SOCKET
  *
+ * PATTERN, in the environment, is the beginning of the only pattern to measure.
+ *
  * A driver with one split queue (EVENT_IDX, three descriptors a request) that sleeps on its call
  * eventfd, as a guest sleeps for its interrupt.  Rounds are interleaved: loop, first socket, second
  * socket, loop, ...; printed are medians, and ratios to the loop.  On a busy machine the CPU time
- * that the serving process takes for a request says more than the rate.
+ * that the serving process takes for a request says more than the rate.  The same loop in a process
+ * of its own, without virtqueue and jail (block_floor.c), shows what it costs to be two.
  *
  * The second form writes a disk as large as FILE once, from its beginning to its end, and prints
  * MB/s and seconds of CPU: for images that grow.
@@ -18,6 +21,8 @@
 #include "base/wire.h"
 #include "virtio/ids.h"
 #include "virtio/vu_ask_test.h"
+
+#include "block_floor.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -195,6 +200,48 @@ static double loop_run(struct io_uring *ring, char *data, struct course *c, doub
 		stopping = now() >= end;
 	}
 	*ret_cpu = (cpu_seconds(getpid()) - cpu) / (double)done;
+	return (double)done / (now() - start);
+}
+
+/* ---- the same in two processes ---- */
+
+static void floor_send(struct floor *f, struct course *c, const struct floor_entry *back,
+		       unsigned n)
+{
+	struct floor_entry e[FLOOR_SLOTS];
+
+	for (unsigned i = 0; i < n; i++)
+		e[i] = (struct floor_entry){.slot = back[i].slot,
+					    .bytes = c->p->bytes,
+					    .offset = course_next(c),
+					    .memory_at = (uint64_t)back[i].slot * c->p->bytes};
+	floor_submit(f, e, n);
+}
+
+static double floor_run(struct floor *f, struct course *c, double seconds, double *ret_cpu)
+{
+	double cpu = cpu_seconds(f->pid), start = now(), end = start + seconds;
+	struct floor_entry slots[FLOOR_SLOTS] = {0};
+	unsigned n = c->p->depth, in_flight = 0;
+	bool stopping = false;
+	uint64_t done = 0;
+
+	for (unsigned i = 0; i < n; i++)
+		slots[i].slot = i;
+	while (!stopping || in_flight > 0) {
+		if (!stopping) {
+			floor_send(f, c, slots, n);
+			in_flight += n;
+		}
+		n = floor_reap(f, slots);
+		for (unsigned i = 0; i < n; i++)
+			if (slots[i].result != (int32_t)c->p->bytes)
+				check(slots[i].result < 0 ? slots[i].result : -EIO, "read");
+		in_flight -= n;
+		done += n;
+		stopping = now() >= end;
+	}
+	*ret_cpu = (cpu_seconds(f->pid) - cpu) / (double)done;
 	return (double)done / (now() - start);
 }
 
@@ -408,22 +455,30 @@ static void print_row(const struct pattern *p, const char *name, double rate, do
 {
 	bool is_small = p->bytes < 65536;
 
-	printf("  %-22s %10.0f %s   %6.3f of the loop   %8.2f us of CPU a request\n", name,
+	printf("  %-24s %10.0f %s   %6.3f of the loop   %8.2f us of CPU a request\n", name,
 	       is_small ? rate : rate * p->bytes / 1e6, is_small ? "IO/s" : "MB/s", rate / base,
 	       cpu * 1e6);
 }
 
+/* What is held against the back ends. */
+struct bare {
+	struct io_uring ring;
+	struct floor floor;
+	char *data;
+};
+
 static void compare(const struct pattern *p, struct target *targets, unsigned ntargets,
-		    struct io_uring *ring, char *data, const struct run *run)
+		    struct bare *b, const struct run *run)
 {
 	struct course c = {.p = p,
 			   .x = 88172645463325252u,
 			   .blocks = run->file_bytes / p->bytes,
 			   .left = UINT64_MAX};
-	double bare[ROUNDS_MAX], cpu[ROUNDS_MAX], base;
+	double bare[ROUNDS_MAX], cpu[ROUNDS_MAX], two[ROUNDS_MAX], two_cpu[ROUNDS_MAX], base;
 
 	for (unsigned r = 0; r < run->rounds; r++) {
-		bare[r] = loop_run(ring, data, &c, run->seconds, &cpu[r]);
+		bare[r] = loop_run(&b->ring, b->data, &c, run->seconds, &cpu[r]);
+		two[r] = floor_run(&b->floor, &c, run->seconds, &two_cpu[r]);
 		for (unsigned t = 0; t < ntargets; t++)
 			targets[t].result[r] =
 				driver_run(&targets[t], &c, run->seconds, &targets[t].cpu[r]);
@@ -431,6 +486,8 @@ static void compare(const struct pattern *p, struct target *targets, unsigned nt
 	base = median(bare, run->rounds);
 	printf("%s, %s\n", p->name, run->mode);
 	print_row(p, "bare io_uring loop", base, base, median(cpu, run->rounds));
+	print_row(p, "the same, two processes", median(two, run->rounds), base,
+		  median(two_cpu, run->rounds));
 	for (unsigned t = 0; t < ntargets; t++)
 		print_row(p, targets[t].name, median(targets[t].result, run->rounds), base,
 			  median(targets[t].cpu, run->rounds));
@@ -453,10 +510,10 @@ int main(int argc, char **argv)
 {
 	static struct target targets[TARGETS_MAX];
 	unsigned ntargets = 0;
-	struct io_uring ring;
+	const char *only = getenv("PATTERN");
+	struct bare bare;
 	struct run run;
 	struct stat st;
-	char *data;
 	int fd, memfd;
 
 	if (argc < 5 || argc > 5 + TARGETS_MAX) {
@@ -473,11 +530,14 @@ int main(int argc, char **argv)
 			   .file_bytes = (uint64_t)st.st_size};
 	if (strcmp(argv[2], "fill") == 0 && argc == 6)
 		return fill(argv[5], run.file_bytes);
-	data = memory_new(&memfd);
-	ring_open(&ring, fd);
+	bare.data = memory_new(&memfd);
+	floor_open(&bare.floor, fd, bare.data);
+	ring_open(&bare.ring, fd);
 	for (int i = 5; i < argc; i++)
 		target_open(&targets[ntargets++], argv[i]);
 	for (size_t i = 0; i < ARRAY_LEN(patterns); i++)
-		compare(&patterns[i], targets, ntargets, &ring, data, &run);
+		if (!only || strncmp(patterns[i].name, only, strlen(only)) == 0)
+			compare(&patterns[i], targets, ntargets, &bare, &run);
+	floor_close(&bare.floor);
 	return 0;
 }
