@@ -91,6 +91,9 @@ int arch_vm_init(struct vm *vm, struct err *e) MUST_CHECK;
 int arch_kernel_load(const struct arch_kernel *k, struct gmem *m, struct arch_entry *ret,
 		     struct err *e) MUST_CHECK;
 
+/* Which release of Linux the file is, such as "6.1.0-9-amd64". -EINVAL when it does not say. */
+int arch_kernel_release(const char *path, int fd, char *ret, size_t room, struct err *e) MUST_CHECK;
+
 /* Writes the tables that tell the kernel about the platform (ACPI and MP table, or FDT). */
 int arch_describe(const struct arch_platform *p, struct gmem *m, struct err *e) MUST_CHECK;
 
