@@ -80,11 +80,26 @@ def fixture_vm(kernel, tmp_path):
         vm.end()
 
 
-def test_without_words_the_commands_are_listed(crosvm):
-    done = crosvm()
+def test_help_lists_the_commands(crosvm):
+    done = crosvm('--help')
     assert done.returncode == 0
     for word in ('run', 'stop', 'status', 'check', 'devices', '64-127'):
         assert word in done.stdout
+
+
+@pytest.mark.parametrize('words', [[], ['run'], ['run', '-m', '512']])
+def test_without_a_kernel_the_first_steps_are_explained(crosvm, words):
+    done = crosvm(*words)
+    assert (done.returncode, done.stdout) == (USAGE, '')
+    assert len(lines(done)) < 14
+    assert '  crosvm run --rootfs DIR' in done.stderr
+    assert '  crosvm run --rwdisk disk.img' in done.stderr
+    assert 'crosvm --help' in done.stderr
+
+
+def test_first_steps_do_not_hide_other_mistakes(crosvm):
+    done = crosvm('run', '--bogus')
+    assert len(lines(done)) == 2
 
 
 def test_unknown_command_is_refused(crosvm):
@@ -318,7 +333,8 @@ def test_check_gives_every_finding_its_remedy(crosvm):
     assert found['ok'] == (not lacking)
     assert done.returncode == (HOST if lacking else 0)
     names = {c['name'] for c in found['checks']}
-    assert {'kernel', 'kvm', 'kvm-kernels', 'namespaces', 'seccomp', 'tun'} <= names
+    assert {'kernel', 'kvm', 'kvm-kernels', 'namespaces', 'seccomp', 'tun', 'rootfs',
+            'passt'} <= names
     for check in found['checks']:
         assert check['text']
         assert check['ok'] or check.get('remedy') or check['name'].startswith('kvm-'), check

@@ -147,12 +147,14 @@ static int stage_kernel(struct machine *m, struct err *e)
 	};
 	int r = open_input("", k.path, &kernel, e);
 
-	if (r == 0 && k.initrd_path)
+	if (m->config->rootfs.initrd_fd >= 0)
+		k.initrd_path = "the initial RAM disk of --rootfs";
+	else if (r == 0 && k.initrd_path)
 		r = open_input("--initrd ", k.initrd_path, &initrd, e);
 	if (r < 0)
 		return r;
 	k.fd = kernel;
-	k.initrd_fd = initrd;
+	k.initrd_fd = initrd >= 0 ? initrd : m->config->rootfs.initrd_fd;
 	return arch_kernel_load(&k, &m->gmem, &m->entry, e);
 }
 

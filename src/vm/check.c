@@ -9,6 +9,8 @@
 #include "base/json.h"
 #include "base/log.h"
 #include "kvm/kvm.h"
+#include "vm/rootfs.h"
+#include "vm/tool.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -281,6 +283,29 @@ static void look_vhost_vsock(struct finding *f)
 		    "sudo setfacl -m u:$USER:rw /dev/vhost-vsock");
 }
 
+static void look_rootfs(struct finding *f)
+{
+	const struct rootfs_tool *t = rootfs_tools;
+	char path[TOOL_PATH_MAX];
+
+	while (t->name && tool_find(t->name, path, sizeof(path)) == 0)
+		t++;
+	if (!t->name)
+		found(f, "mksquashfs, sqfstar and modprobe are installed");
+	else
+		lacks(f, "sudo apt install squashfs-tools kmod", "%s: not found", t->name);
+}
+
+static void look_passt(struct finding *f)
+{
+	char path[TOOL_PATH_MAX];
+
+	if (tool_find("passt", path, sizeof(path)) == 0)
+		found(f, "%s is installed", path);
+	else
+		lacks(f, "sudo apt install passt", "passt: not found");
+}
+
 static const struct check checks[] = {
 	{"kernel", NULL, look_kernel},
 	{"kvm", NULL, look_kvm},
@@ -294,6 +319,8 @@ static const struct check checks[] = {
 	{"tun", "networks", look_tun},
 	{"vhost-net", "networks in the kernel", look_vhost_net},
 	{"vhost-vsock", "virtual sockets", look_vhost_vsock},
+	{"rootfs", "--rootfs", look_rootfs},
+	{"passt", "--net user", look_passt},
 };
 
 static void print_finding(const struct check *c, const struct finding *f)

@@ -5,13 +5,15 @@
 #include "base/log.h"
 #include "vm/config.h"
 #include "vm/exit_codes.h"
+#include "vm/first_steps.h"
 #include "vm/journal.h"
 #include "vm/machine.h"
+#include "vm/rootfs.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 
-static int run_configured(const struct config *config)
+static int run_configured(struct config *config)
 {
 	struct machine *m = calloc(1, sizeof(*m));
 	struct err e = {0};
@@ -25,11 +27,16 @@ static int run_configured(const struct config *config)
 	log_guard();
 	journal_start((enum journal_syslog)config->syslog,
 		      config->syslog_tag ? config->syslog_tag : "crosvm");
-	if (machine_build(m, config, &code, &e) < 0)
+	if (rootfs_make(config, &e) < 0) {
 		log_error("%s", e.text);
-	else
-		code = machine_run(m);
-	machine_fini(m);
+		code = EXIT_CODE_BUILD;
+	} else {
+		if (machine_build(m, config, &code, &e) < 0)
+			log_error("%s", e.text);
+		else
+			code = machine_run(m);
+		machine_fini(m);
+	}
 	free(m);
 	journal_stop();
 	return code;
@@ -52,6 +59,8 @@ int command_run(int argc, char **argv)
 		log_error("%s", errors.list[i].text);
 	if (errors.n > CONFIG_ERRORS_MAX)
 		log_error("and %u more errors", errors.n - CONFIG_ERRORS_MAX);
+	if (errors.lacks_kernel && errors.n == 1)
+		first_steps_print(stderr);
 	config_fini(&config);
 	return r == CONFIG_HELP || r == CONFIG_DUMP ? EXIT_CODE_OK : code;
 }

@@ -12,8 +12,10 @@
 
 #include "vm/config_items.h"
 #include "vm/config_table.h"
+#include "vm/host_kernel.h"
 #include "vm/names.h"
 
+#include "base/fd.h"
 #include "base/log.h"
 
 #include <assert.h>
@@ -41,6 +43,7 @@ static int config_init(struct config *c)
 		.log_level = (int)log_level(),
 		.default_rng = true,
 		.default_balloon = true,
+		.rootfs = {.image_fd = -1, .initrd_fd = -1},
 		.params = calloc(1, 1),
 		.kvm_device = strdup("/dev/kvm"),
 	};
@@ -53,6 +56,11 @@ void config_fini(struct config *c)
 		return;
 	free(c->kernel);
 	free(c->initrd);
+	if (c->rootfs.path) { /* else there are no files, or all is zero */
+		fd_close(&c->rootfs.image_fd);
+		fd_close(&c->rootfs.initrd_fd);
+	}
+	opt_fini(config_rootfs_opts, &c->rootfs);
 	free(c->params);
 	free(c->socket);
 	free(c->name);
@@ -263,12 +271,29 @@ static bool has_kernel(const struct config_items *items)
 	return false;
 }
 
+/* A root file system goes with a kernel of the host's; nothing else does. */
+static int add_kernel(struct parse *p, struct err *e)
+{
+	char path[256];
+
+	if (!p->config->rootfs.path) {
+		p->errors->lacks_kernel = true;
+		return err_say(e, EINVAL, "a kernel is missing: crosvm run [OPTIONS] KERNEL");
+	}
+	if (host_kernel_find(&host_kernel_paths, path, sizeof(path), e) < 0)
+		return err_in(e, "--rootfs");
+	p->config->kernel = strdup(path);
+	return p->config->kernel ? 0 : err_set(e, ENOMEM, "cannot keep the path");
+}
+
 static void check_whole(struct parse *p, const struct config_items *kept)
 {
 	struct err e = {0};
 
-	if (!has_kernel(kept)) {
-		err_say(&e, EINVAL, "a kernel is missing: crosvm run [OPTIONS] KERNEL");
+	if (!has_kernel(kept) && add_kernel(p, &e) < 0)
+		config_error_note(p->errors, &e);
+	if (p->config->rootfs.path && p->config->initrd) {
+		err_say(&e, EINVAL, "--rootfs: brings an initial RAM disk; leave out --initrd");
 		config_error_note(p->errors, &e);
 	}
 	if (p->config->name && add_socket(p->config, &e) < 0)
@@ -360,6 +385,7 @@ int config_parse(struct config *c, int argc, char *const *argv, struct config_er
 	bool wants_help;
 
 	ret_errors->n = 0;
+	ret_errors->lacks_kernel = false;
 	if (config_init(c) < 0) {
 		err_set(&e, ENOMEM, "cannot read the command line");
 		config_error_note(ret_errors, &e);

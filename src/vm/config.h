@@ -55,9 +55,19 @@ struct config_net {
 	bool vhost;
 };
 
+/* --rootfs; rootfs.c makes the files. */
+struct config_rootfs {
+	char *path;    /* directory, tar archive, or "-"; NULL for none */
+	char *modules; /* DIR of DIR/lib/modules/RELEASE, or "none"; NULL: looked for */
+	bool ro;
+	unsigned device;          /* the disk that was reserved for it */
+	int image_fd, initrd_fd; /* owned; -1 until made */
+};
+
 struct config {
 	char *kernel;
 	char *initrd; /* NULL for none */
+	struct config_rootfs rootfs;
 	char *params; /* kernel command line of -p and of root disks; "" for none */
 	uint64_t mem_bytes;
 	struct ram_options ram;
@@ -93,6 +103,7 @@ struct config {
 
 struct config_errors {
 	unsigned n; /* all of them; the first CONFIG_ERRORS_MAX have a text */
+	bool lacks_kernel; /* one of them: the user may not know how to begin */
 	struct err list[CONFIG_ERRORS_MAX];
 };
 

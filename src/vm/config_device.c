@@ -345,6 +345,51 @@ int config_disk_add(struct config *c, const char *path, const char *format, bool
 	return config_device_add(c, type, text, e);
 }
 
+const struct opt config_rootfs_opts[] = {
+	OPT_FIRST(struct config_rootfs, path, "DIR|TAR",
+		  "Directory, or tar archive, also packed; \"-\" is standard input"),
+	OPT_FLAG(struct config_rootfs, ro, "Refuse writes, rather than keep them in memory"),
+	OPT_TEXT(struct config_rootfs, modules, "DIR",
+		 "Where the kernel's lib/modules is, or none if it needs none"),
+	OPT_END,
+};
+
+/* The disk's row; the file that it is comes later. */
+static int reserve_disk(struct config *c, struct err *e)
+{
+	const struct device_type *type = device_type_find("block");
+	struct config_device *d = next_device(c, e);
+
+	if (!type)
+		return err_say(e, ENODEV, "not built in: build with -Ddevices=block");
+	if (!d || add_root(c, !c->rootfs.ro, e) < 0)
+		return -e->code;
+	d->options = strdup("");
+	if (!d->options)
+		return err_set(e, ENOMEM, "cannot keep the options");
+	d->type = type;
+	d->name = type->name;
+	d->virtio_id = type->virtio_id;
+	c->rootfs.device = c->ndevices++;
+	return 0;
+}
+
+int config_rootfs_add(struct config *c, const char *text, struct err *e)
+{
+	struct stat st;
+
+	if (opt_parse(config_rootfs_opts, &c->rootfs, text, e) < 0)
+		return -e->code;
+	if (!c->rootfs.path)
+		return err_say(e, EINVAL, "a directory or a tar archive is missing");
+	if (strcmp(c->rootfs.path, "-") != 0 &&
+	    (stat(c->rootfs.path, &st) < 0 || access(c->rootfs.path, R_OK) < 0))
+		return err_say(e, errno, "%s: %s; give a directory or a tar archive that uid %u "
+					 "can read",
+			       c->rootfs.path, strerror(errno), (unsigned)geteuid());
+	return reserve_disk(c, e);
+}
+
 bool config_device_is_optional(const struct device_type *type)
 {
 	const struct opt *row = type->opts;

@@ -33,11 +33,15 @@ extern const struct arg config_refused[];
 /* The keys of --vhost-user behind the type. */
 extern const struct opt config_vhost_user_opts[];
 
+/* The keys of --rootfs; set fields of struct config_rootfs. */
+extern const struct opt config_rootfs_opts[];
+
 /* config_device.c: each appends to c->devices (and the root= word to c->params). */
 int config_device_add(struct config *c, const struct device_type *type, const char *text,
 		      struct err *e) MUST_CHECK;
 int config_disk_add(struct config *c, const char *path, const char *format, bool is_writable,
 		    bool is_root, struct err *e) MUST_CHECK;
+int config_rootfs_add(struct config *c, const char *text, struct err *e) MUST_CHECK;
 int config_vhost_user_add(struct config *c, const char *text, struct err *e) MUST_CHECK;
 void config_device_fini(struct config_device *d);
 

@@ -30,9 +30,10 @@ struct arg config_device_arg(const struct device_type *t)
 
 void config_help(FILE *out)
 {
-	fputs("Usage: crosvm run [OPTIONS] KERNEL\n"
+	fputs("Usage: crosvm run [OPTIONS] [KERNEL]\n"
 	      "\n"
-	      "Runs a virtual machine with the Linux kernel KERNEL (bzImage or vmlinux).\n"
+	      "Runs a virtual machine with the Linux kernel KERNEL (bzImage or vmlinux), which\n"
+	      "may be left out with --rootfs.\n"
 	      "\n"
 	      "Options:\n",
 	      out);

@@ -3,6 +3,7 @@
 #include "base/log.h"
 #include "vm/command.h"
 #include "vm/exit_codes.h"
+#include "vm/first_steps.h"
 
 #include <fcntl.h>
 #include <stdio.h>
@@ -65,7 +66,11 @@ int main(int argc, char **argv)
 		return EXIT_CODE_USAGE;
 	argc -= words;
 	argv += words;
-	if (argc < 2 || strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0) {
+	if (argc < 2) {
+		first_steps_print(stderr);
+		return EXIT_CODE_USAGE;
+	}
+	if (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0) {
 		usage(stdout);
 		return EXIT_CODE_OK;
 	}

@@ -1,0 +1,73 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""A directory or a tar archive as the guest's root file system."""
+import os
+import subprocess
+import tarfile
+
+import pytest
+
+from guests.place import program
+from testbed import kernels
+from testbed.cache import cache_dir
+
+INIT = '''#!/bin/sh
+B=/bin/busybox
+echo "ROOT $($B awk '$2 == "/" { print $3 }' /proc/mounts | $B tail -1) pid=$$ $*"
+echo written >/kept && echo "WRITTEN $($B cat /kept)"
+echo "OWNER $($B stat -c %u:%g /sbin/init) $($B ls /dev/hwrng 2>/dev/null)"
+$B poweroff -f
+'''
+
+
+@pytest.fixture(name='tree', scope='module')
+def fixture_tree():
+    """A folder that guests' place has, too: busybox, and an init that says what it sees."""
+    path = cache_dir() / 'guest' / f'rootfs-test.{os.getpid()}'
+    (path / 'sbin').mkdir(parents=True)
+    for name in ('bin', 'dev', 'proc', 'sys'):
+        (path / name).mkdir()
+    subprocess.run(['cp', '/bin/busybox', path / 'bin'], check=True)
+    os.symlink('busybox', path / 'bin/sh')
+    (path / 'sbin/init').write_text(INIT, encoding='utf-8')
+    (path / 'sbin/init').chmod(0o755)
+    os.chown(path / 'sbin/init', 0 if os.geteuid() else 1000, -1)
+    with tarfile.open(f'{path}.tar.gz', 'w:gz') as archive:
+        archive.add(path, '.')
+    yield path
+    subprocess.run(['rm', '-rf', path, f'{path}.tar.gz'], check=True)
+
+
+def boot(place, kernel, *options, **how):
+    """Runs it with a root file system."""
+    kernel.modules('virtio_pci')  # makes the index of its modules
+    return place.run([program(), 'run', '-p', 'quiet', *options, kernel.bzimage], 90, **how)
+
+
+def test_directory_of_a_user_belongs_to_root_and_takes_writes(place, tree):
+    done = boot(place, kernels.get('6.1-cloud'), '--rootfs', tree)
+
+    assert 'ROOT overlay pid=1' in done.out and 'WRITTEN written' in done.out, str(done)
+    assert 'OWNER 0:0 /dev/hwrng' in done.out, str(done)
+    assert done.code == 0 and 'MiB packed in' in done.err, str(done)
+    assert not (tree / 'kept').exists()
+
+
+def test_archive_as_root_without_writes_on_packed_modules(place, tree):
+    """6.12's modules are packed with xz."""
+    done = boot(place, kernels.get('6.12-cloud'), '--rootfs', f'{place.path(tree)}.tar.gz,ro',
+                '--transport', 'mmio', '--no-rng', '-p', '-- -x')
+
+    assert 'ROOT squashfs pid=1 -x' in done.out and 'WRITTEN' not in done.out, str(done)
+    assert done.code == 0, str(done)
+
+
+def test_system_without_an_init_gets_a_shell(place, tree):
+    (tree / 'sbin/init').rename(tree / 'init.off')
+    try:
+        done = boot(place, kernels.get('6.1-cloud'), '--rootfs', tree, '--console', 'stdio',
+                    '-p', 'console=hvc0',
+                    stdin=b'echo SHELL-$$; tty; exit\n')
+    finally:
+        (tree / 'init.off').rename(tree / 'sbin/init')
+
+    assert 'SHELL-' in done.out and '/dev/hvc0' in done.out and done.code == 0, str(done)
