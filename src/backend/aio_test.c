@@ -2,7 +2,6 @@
 /* aio_test.c - both engines: every operation, batches, results, waiting */
 #include "backend/aio.h"
 
-#include "base/fd.h"
 #include "base/iov.h"
 #include "base/skip.h"
 

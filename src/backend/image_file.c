@@ -2,7 +2,6 @@
 /* image_file.c - the file below an image: opened, locked, measured */
 #include "backend/image_file.h"
 
-#include "base/fd.h"
 #include "base/num.h"
 
 #include <errno.h>

@@ -6,9 +6,7 @@
  */
 #include "backend/image_qcow2_state.h"
 
-#include "backend/image_file.h"
 #include "backend/image_qcow2_open.h"
-#include "base/fd.h"
 #include "base/num.h"
 
 #include <assert.h>

@@ -7,7 +7,6 @@
  */
 #include "backend/image_qcow2.h"
 #include "backend/image_qcow2_format.h"
-#include "base/fd.h"
 #include "base/num.h"
 
 #include <ctype.h>

@@ -2,7 +2,6 @@
 /* image_raw_test.c - raw images: what opens, what is refused, what arrives; with short I/O */
 #include "backend/image.h"
 
-#include "base/fd.h"
 #include "base/iov.h"
 
 #include <errno.h>

@@ -2,7 +2,6 @@
 /* qcow2_rig_test.c - what tests of qcow2 images share */
 #include "backend/qcow2_rig_test.h"
 
-#include "base/fd.h"
 #include "base/num.h"
 
 #include <errno.h>

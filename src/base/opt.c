@@ -257,8 +257,7 @@ int opt_set(const struct opt *row, void *target, const char *value, struct err *
 	return r;
 }
 
-/* Copies the word at text into word, which has room for all of text; returns what follows it. */
-static const char *next_word(const char *text, char *word)
+const char *opt_word(const char *text, char *word)
 {
 	for (; *text; text++) {
 		if (*text == ',' && text[1] != ',')
@@ -352,7 +351,7 @@ int opt_parse(const struct opt *table, void *target, const char *text, struct er
 	for (;;) {
 		int r;
 
-		text = next_word(text, word);
+		text = opt_word(text, word);
 		r = parse_word(table, target, word, is_first, &seen, e);
 		if (r < 0 || !*text)
 			return r;

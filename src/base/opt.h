@@ -126,6 +126,12 @@ void *opt_field(const struct opt *row, void *target);
  */
 int opt_append(char *buf, size_t n, const char *key, const char *value) MUST_CHECK;
 
+/*
+ * Copies the first word of key=value,... into word, which has room for all of text; a comma written
+ * twice becomes one.  Returns what follows: a single comma, or the end.
+ */
+const char *opt_word(const char *text, char *word);
+
 /* Numbers as the tables read them; the whole text must be used.  -EINVAL or -ERANGE. */
 int opt_number(const char *text, uint64_t *ret) MUST_CHECK;
 int opt_size(const char *text, uint64_t *ret) MUST_CHECK;

@@ -2,7 +2,6 @@
 /* opt_test.c - what option texts mean, and what is said about the wrong ones */
 #include "base/opt.h"
 
-#include "base/fd.h"
 
 #include <errno.h>
 #include <setjmp.h>

@@ -27,7 +27,6 @@
 #include <linux/virtio_balloon.h>
 #include <string.h>
 #include <sys/mman.h>
-#include <time.h>
 
 enum role { INFLATE, DEFLATE, STATS, HINT, REPORT, ROLES };
 
@@ -97,14 +96,6 @@ struct balloon {
 static struct balloon *balloon_of(struct device *d)
 {
 	return container_of(d, struct balloon, device);
-}
-
-static uint64_t clock_now_ns(void)
-{
-	struct timespec t;
-
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	return (uint64_t)t.tv_sec * 1000000000 + (uint64_t)t.tv_nsec;
 }
 
 /* ---- requests ---- */
@@ -203,7 +194,7 @@ static void stats_read(struct balloon *b, struct chain *c)
 	struct balloon_stat s;
 
 	b->stats_known = 0;
-	b->stats_ns = clock_now_ns();
+	b->stats_ns = clock_ns();
 	for (unsigned i = 0; i < STATS_A_CHAIN && chain_get(c, &s, sizeof(s)); i++) {
 		const unsigned tag = le16_get(s.tag);
 
@@ -450,7 +441,7 @@ static const char *const stat_names[STATS_MAX] = {
 
 static void stats_tell(const struct balloon *b, struct json *reply)
 {
-	json_number(reply, "age_ms", (clock_now_ns() - b->stats_ns) / 1000000);
+	json_number(reply, "age_ms", (clock_ns() - b->stats_ns) / 1000000);
 	json_open(reply, "stats", '{');
 	for (unsigned i = 0; i < STATS_MAX; i++)
 		if (b->stats_known >> i & 1)

@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* balloon_test.c - the balloon, jailed and in a thread, with good, bad and absurd drivers */
-#include "base/fd.h"
 #include "base/wire.h"
 #include "devices/harness_test.h"
 #include "virtio/ids.h"

@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* rng_test.c - the entropy device, jailed and in a thread, with good, bad and absurd requests */
-#include "base/fd.h"
 #include "devices/harness_test.h"
 
 #include <errno.h>

@@ -2,7 +2,6 @@
 /* vsock_guest_test.c - a guest's driver for the virtual socket device, and host programs */
 #include "devices/vsock_guest_test.h"
 
-#include "base/fd.h"
 #include "base/leftover.h"
 #include "base/num.h"
 

@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* vsock_test.c - virtual sockets of our own, with good, bad and absurd packets */
-#include "base/fd.h"
 #include "base/num.h"
 #include "devices/vsock_guest_test.h"
 

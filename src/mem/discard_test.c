@@ -2,7 +2,6 @@
 /* discard_test.c - frames gathered into few calls, huge pages, what guests say wrongly */
 #include "mem/discard.h"
 
-#include "base/fd.h"
 #include "mem/memfd.h"
 
 #include <setjmp.h>

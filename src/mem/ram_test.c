@@ -2,7 +2,6 @@
 /* ram_test.c - what the host sets behind guest memory, and what is said when it cannot */
 #include "mem/ram.h"
 
-#include "base/fd.h"
 #include "mem/discard.h"
 
 #include <errno.h>

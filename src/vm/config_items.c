@@ -343,20 +343,6 @@ static void put_line(const char *key, const char *value, FILE *out)
 	fprintf(out, quoted ? "%s = \"%s\"\n" : "%s = %s\n", key, value);
 }
 
-/* One word of key=value,...; a comma written twice is one. Returns what follows. */
-static const char *next_word(const char *text, char *word)
-{
-	for (; *text; text++) {
-		if (*text == ',' && text[1] != ',')
-			break;
-		if (*text == ',')
-			text++;
-		*word++ = *text;
-	}
-	*word = '\0';
-	return text;
-}
-
 /* Whether a line of this word alone is read as that word. */
 static bool is_plain(const char *word)
 {
@@ -377,7 +363,7 @@ static int put_section(const struct config_item *item, FILE *out, struct err *e)
 	while (*text) {
 		char *equals;
 
-		text = next_word(text, word);
+		text = opt_word(text, word);
 		text += *text == ',';
 		equals = strchr(word, '=');
 		if (equals)
