@@ -20,8 +20,7 @@ import tempfile
 import threading
 import time
 
-BEGIN = 'export PATH=/usr/sbin:/usr/bin:/sbin:/bin HOME=/root\n'
-END = '\nsync\nmount -o remount,ro / 2>/dev/null\necho o >/proc/sysrq-trigger\nsleep 60\n'
+import driving
 
 
 class Killer(threading.Thread):
@@ -35,14 +34,8 @@ class Killer(threading.Thread):
 
     def devices(self):
         """{name: row of the status}"""
-        done = subprocess.run([self.crosvm, 'status', '--json', self.sock], capture_output=True,
-                              text=True, check=False)
-        try:
-            rows = json.loads(done.stdout)
-        except ValueError:
-            return {}
-        rows = rows[0] if isinstance(rows, list) else rows
-        return {row['name']: row for row in rows.get('devices', [])}
+        rows = driving.told(self.crosvm, 'status', self.sock).get('devices', [])
+        return {row['name']: row for row in rows}
 
     def run(self):
         self.begun.wait()
@@ -54,15 +47,6 @@ class Killer(threading.Thread):
                     self.left -= 1
             time.sleep(random.uniform(0.01, 0.15))
         self.done()
-
-
-def script_disk(folder, script):
-    """A raw disk that is a shell script."""
-    path = os.path.join(folder, 'script')
-    data = (BEGIN + script + END).encode()
-    with open(path, 'wb') as file:
-        file.write(data + b'\n' * (-len(data) % 4096))
-    return path
 
 
 def command_of(crosvm, job, folder, sock, image):
@@ -78,7 +62,8 @@ def command_of(crosvm, job, folder, sock, image):
         command += ['--rwdisk', image]
         params += ' root=/dev/vda rw'
     if 'script' in job:
-        command += ['-d', script_disk(folder, job['script'])]
+        command += ['-d', driving.write_disk(
+            folder, driving.PATH + job['script'] + driving.SYNC_AND_OFF)]
         params += ' guest.run=/dev/vdb'
     command += [word.replace('@scratch', scratch) for word in job.get('options', [])]
     return command + ['-p', params, job['kernel']]

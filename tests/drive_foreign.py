@@ -11,16 +11,11 @@ import sys
 import tempfile
 import time
 
+import driving
+
 MIB = 512
 VIRTIOFSD = '/usr/lib/qemu/virtiofsd'
-GUEST = '''export PATH=/usr/sbin:/usr/bin:/sbin:/bin
-mount -t tmpfs tmpfs /tmp
-{work}
-sync
-mount -o remount,ro / 2>/dev/null
-echo o >/proc/sysrq-trigger
-sleep 60
-'''
+BEGIN = driving.PATH + 'mount -t tmpfs tmpfs /tmp\n'
 DISK_WORK = '''dd if=/dev/urandom of=/root/f bs=64k count=32 2>/dev/null
 sum=$(md5sum </root/f); sync
 echo 3 >/proc/sys/vm/drop_caches
@@ -46,9 +41,7 @@ def helper(*command):
 
 def write_script(work):
     """The guest's script as a raw disk."""
-    data = GUEST.format(work=work).encode()
-    with open('script', 'wb') as file:
-        file.write(data + b'\n' * (-len(data) % 4096))
+    driving.write_disk('.', BEGIN + work + driving.SYNC_AND_OFF)
 
 
 def under_qemu(crosvm, job):

@@ -17,16 +17,16 @@ import json
 import os
 import re
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
 import time
 
+import driving
+
 WAIT_S = 90
 # The guest's shell does what comes from the console.
-AGENT = r'''export PATH=/usr/sbin:/usr/bin:/sbin:/bin HOME=/root
-stty -echo
+AGENT = driving.PATH + r'''stty -echo
 mount -t tmpfs -o size=100% tmpfs /tmp
 echo AGENT-"READY"
 while read -r line; do eval "$line"; echo AGENT-"DONE"; done
@@ -46,10 +46,7 @@ class Guest:
 
     def __init__(self, crosvm, job, folder):
         self.sock = os.path.join(folder, 'sock')
-        script = os.path.join(folder, 'script')
-        with open(script, 'wb') as file:
-            data = AGENT.encode()
-            file.write(data + b'\n' * (-len(data) % 4096))
+        script = driving.write_disk(folder, AGENT)
         command = [crosvm, 'run', '-m', job['mem'], '-s', self.sock, '-i', job['initrd'],
                    '-r', job['root'], '-d', script, '--balloon', 'policy=off',
                    '-p', 'quiet guest.run=/dev/vdb', job['kernel']]
@@ -77,14 +74,7 @@ class Guest:
 
     def ask(self, line):
         """The reply of the control socket."""
-        with socket.socket(socket.AF_UNIX) as client:
-            client.settimeout(WAIT_S)
-            client.connect(self.sock)
-            client.sendall(line.encode() + b'\n')
-            data = b''
-            while not data.endswith(b'\n'):
-                data += client.recv(65536)
-        return json.loads(data)
+        return driving.ask(self.sock, line)
 
     def balloon(self):
         """The balloon's row of the status, with what it says of itself; it may be busy."""

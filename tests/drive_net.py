@@ -21,8 +21,9 @@ import sys
 import tempfile
 import threading
 
-BEGIN = '''export PATH=/usr/sbin:/usr/bin:/sbin:/bin HOME=/root
-mount -t tmpfs tmpfs /tmp; mount -t tmpfs tmpfs /run; ip link set lo up
+import driving
+
+BEGIN = driving.PATH + '''mount -t tmpfs tmpfs /tmp; mount -t tmpfs tmpfs /run; ip link set lo up
 # iperf NAME ARGUMENTS: one second of traffic; says NAME-OK if bytes arrived.
 iperf() { name=$1; shift
     for i in $(seq 20); do
@@ -32,7 +33,6 @@ iperf() { name=$1; shift
     [ "0$(cat /tmp/bytes)" -gt 20000 ] && echo "$name-OK $(cat /tmp/bytes)" ||
         { echo "$name-BAD"; tail -n 20 /tmp/iperf; }; }
 '''
-END = '\necho o >/proc/sysrq-trigger\nsleep 60\n'
 TRY_S = 20
 TUNSETIFF, TAP, NO_PI, VNET_HDR = 0x400454ca, 0x2, 0x1000, 0x4000
 
@@ -46,10 +46,8 @@ class Guest(threading.Thread):
         self.sock = os.path.join(folder, f'sock{number}')
         self.killing, self.killed, self.status, self.tried = threading.Event(), 0, {}, []
         guest = job['guests'][number]
-        disk = os.path.join(folder, f'script{number}')
-        data = (BEGIN + guest['script'] + END).encode()
-        with open(disk, 'wb') as file:
-            file.write(data + b'\n' * (-len(data) % 4096))
+        disk = driving.write_disk(folder, BEGIN + guest['script'] + driving.OFF,
+                                  f'script{number}')
         fds = [int(word) for word in guest.get('fds', [])]
         self.process = subprocess.Popen(  # pylint: disable=consider-using-with
             [crosvm, 'run', '-m', '320', '-c', str(guest.get('cpus', 1)), '-s', self.sock, '-i',
@@ -60,13 +58,7 @@ class Guest(threading.Thread):
 
     def ask(self, command, *words):
         """A command of the control socket; what it answers."""
-        done = subprocess.run([self.crosvm, command, '--json', self.sock, *words],
-                              capture_output=True, text=True, check=False)
-        try:
-            rows = json.loads(done.stdout)
-        except ValueError:
-            return {'error': done.stdout + done.stderr}
-        return rows[0] if isinstance(rows, list) else rows
+        return driving.told(self.crosvm, command, self.sock, *words)
 
     def kill(self, name):
         """Kills a device process now and then."""

@@ -12,16 +12,14 @@ import subprocess
 import sys
 import tempfile
 
-BEGIN = 'export PATH=/usr/sbin:/usr/bin:/sbin:/bin HOME=/root\nmount -t tmpfs tmpfs /tmp\n'
-END = '\nsync\nmount -o remount,ro / 2>/dev/null\necho o >/proc/sysrq-trigger\nsleep 60\n'
+import driving
+
+BEGIN = driving.PATH + 'mount -t tmpfs tmpfs /tmp\n'
 
 
 def boot(crosvm, job, folder, script):
     """One boot; its exit code."""
-    path = os.path.join(folder, 'script')
-    data = (BEGIN + script + END).encode()
-    with open(path, 'wb') as file:
-        file.write(data + b'\n' * (-len(data) % 4096))
+    path = driving.write_disk(folder, BEGIN + script + driving.SYNC_AND_OFF)
     return subprocess.run(
         [crosvm, 'run', '-m', '512', '-i', job['initrd'],
          '--block', f'path={folder}/root,format=qcow2,backing=on', '-d', path,

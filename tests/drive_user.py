@@ -16,22 +16,20 @@ import json
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
 import time
 
+import driving
+
 USER = 1000
-BEGIN = '''
-export PATH=/usr/sbin:/usr/bin:/sbin:/bin HOME=/root
-mount -t tmpfs tmpfs /tmp
+BEGIN = driving.PATH + '''mount -t tmpfs tmpfs /tmp
 mount -t tmpfs tmpfs /run
 cp -a /etc /tmp/etc && mount --bind /tmp/etc /etc
 stty -echo
 ip link set lo up
 '''
-END = '\necho o >/proc/sysrq-trigger\nsleep 60\n'
 WORLD = '''set -e
 ip netns add world
 ip link add up0 type veth peer name up1 netns world
@@ -80,15 +78,6 @@ def world():
     return subprocess.Popen(['ip', 'netns', 'exec', 'world', sys.executable, '-c', NAMES])
 
 
-def script_disk(folder, script):
-    """A raw disk that is a shell script."""
-    path = os.path.join(folder, 'script')
-    data = (BEGIN + script + END).encode()
-    with open(path, 'wb') as file:
-        file.write(data + b'\n' * (-len(data) % 4096))
-    return path
-
-
 def passts():
     """Process ids of every passt, whatever it calls itself."""
     found = []
@@ -111,7 +100,7 @@ class Guest:
         command = ['setpriv', f'--reuid={USER}', f'--regid={USER}',
                    f'--groups={os.stat("/dev/kvm").st_gid}', crosvm, 'run', '-m', '512',
                    '-s', self.sock, '-i', job['initrd'], '-d', job['root'],
-                   '-d', script_disk(folder, job['script']),
+                   '-d', driving.write_disk(folder, BEGIN + job['script'] + driving.OFF),
                    '--net', job['net'].replace('@folder', folder),
                    '-p', 'quiet root=/dev/vda guest.run=/dev/vdb', job['kernel']]
         # pylint: disable=consider-using-with
@@ -120,11 +109,7 @@ class Guest:
 
     def ask(self, line):
         """What a command on the control socket answers."""
-        with socket.socket(socket.AF_UNIX) as sock:
-            sock.settimeout(20)
-            sock.connect(self.sock)
-            sock.sendall(line.encode() + b'\n')
-            return json.loads(sock.makefile().readline())
+        return driving.ask(self.sock, line)
 
     def reports(self):
         """What the network card says of itself."""

@@ -17,14 +17,14 @@ import sys
 import tempfile
 import threading
 
+import driving
+
 CID = 33
 TAKE, ECHO, CUT, AGAIN = 1234, 1235, 1236, 1237  # ports of the host
 GIVE, SERVE = 77, 78  # ports of the guest
 PATIENCE_S = 100
 
-SCRIPT = r'''
-export PATH=/usr/sbin:/usr/bin:/sbin:/bin
-mount -t tmpfs tmpfs /tmp
+SCRIPT = driving.PATH + r'''mount -t tmpfs tmpfs /tmp
 bytes() { while cat /dev/vda; do :; done 2>/dev/null | head -c @bytes; }
 bytes | socat -u - VSOCK-CONNECT:2:@take && echo TAKEN
 echo GIVE-NOW
@@ -67,9 +67,7 @@ for i in 1 2 3 4 5 6 7 8 9 10; do
     socat -u VSOCK-CONNECT:2:@again - 2>/dev/null | grep -q again && { echo AGAIN; break; }
     sleep 0.5
 done
-echo o >/proc/sysrq-trigger
-sleep 60
-'''
+''' + driving.OFF
 
 
 def filled(text, job):
@@ -177,10 +175,8 @@ def cut(listener, crosvm, control, job, result):
         result['busy'] = same_cid(crosvm, job)
         result['busy_for_user'] = same_cid(crosvm, job, user='nobody', extra_groups=[],
                                            group=os.stat('/dev/kvm').st_gid)
-    rows = json.loads(subprocess.run([crosvm, 'status', '--json', control], capture_output=True,
-                                     text=True, check=True).stdout)
-    rows = rows[0] if isinstance(rows, list) else rows
-    row = next(row for row in rows['devices'] if 'vsock' in row['name'])
+    rows = driving.told(crosvm, 'status', control)['devices']
+    row = next(row for row in rows if 'vsock' in row['name'])
     os.kill(row['pid'], signal.SIGKILL)
     result['killed'] = row['name']
     sock.recv(1)  # open until it is gone
@@ -228,10 +224,7 @@ def main():
     """Drives it; returns the exit status."""
     crosvm, job = sys.argv[1], json.loads(sys.argv[2])
     folder = tempfile.mkdtemp()
-    control, script = os.path.join(folder, 'sock'), os.path.join(folder, 'script')
-    data = filled(SCRIPT, job).encode()
-    with open(script, 'wb') as file:
-        file.write(data + b'\n' * (-len(data) % 4096))
+    control, script = os.path.join(folder, 'sock'), driving.write_disk(folder, filled(SCRIPT, job))
     host = Host(job['kind'], folder)
     result = {'sent': digest_of(contents(job['root'], job['mib'] << 20))}
     start(take, host.listen(TAKE), result)
