@@ -7,7 +7,8 @@
  *
  *	crosvm device TYPE --spawned --name block0 key=value,...
  *
- * with vhost-user on fd 3, the control socket on fd 4 and shared memory on fd 5; a device for other programs as
+ * with vhost-user on fd 3, the control socket on fd 4 and shared memory on fd 5; a device for other
+ * programs as
  *
  *	crosvm device TYPE --socket PATH key=value,...	listens; one front end after the other
  *	crosvm device TYPE --fd N key=value,...		N is a connected socket
@@ -66,6 +67,3 @@ int device_thread_start_take(const struct device_thread_args *args,
 
 /* Ends the thread, whatever it does, and frees it. NULL is fine. */
 void device_thread_stop(struct device_thread *t);
-
-/* Becomes readable when the thread has ended by itself; borrowed. */
-int device_thread_end_fd(const struct device_thread *t);
