@@ -13,69 +13,12 @@ import pytest
 import bare
 import bare_guest
 from guests import place as places
+from vms import PATIENCE_S, crosvm, fixture_start  # noqa: F401
 
 pytestmark = pytest.mark.skipif(not bare_guest.has_kvm(),
                                 reason='needs /dev/kvm here: sockets and pipes of the test')
 # Writes "a crash kernel takes over" to the pvpanic port for ever.
 PANICS = b'\x66\xba\x05\x05\xb0\x02\xee\xeb\xfd'
-PATIENCE_S = 30
-
-
-def crosvm(*words):
-    """A command's exit code and output."""
-    return subprocess.run([places.program(), *map(str, words)], capture_output=True, text=True,
-                          check=False, timeout=PATIENCE_S)
-
-
-class Vm:
-    """A bare guest with a control socket."""
-
-    def __init__(self, tmp_path, code, *options, before=()):
-        elf = tmp_path / 'guest.elf'
-        elf.write_bytes(bare.elf(code))
-        self.socket = tmp_path / 'vm.sock'
-        self.process = subprocess.Popen(
-            [places.program(), *before, 'run', '-s', str(self.socket), *options, str(elf)],
-            stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
-        self.wait_for(lambda: crosvm('status', self.socket).returncode == 0)
-
-    def wait_for(self, happens):
-        """Until it happens, or time is over."""
-        end = time.monotonic() + PATIENCE_S
-        while not happens():
-            assert self.process.poll() is None and time.monotonic() < end
-            time.sleep(0.02)
-
-    def log(self, *options):
-        """What crosvm log prints."""
-        done = crosvm('log', *options, self.socket)
-        assert done.returncode == 0, done.stderr
-        return done.stdout
-
-    def device(self, name):
-        """The process of a device."""
-        status = json.loads(crosvm('status', '--json', self.socket).stdout)
-        return next(d['pid'] for d in status['devices'] if d['name'] == name)
-
-    def end(self):
-        """Stops it; returns its standard error."""
-        crosvm('stop', self.socket)
-        _, err = self.process.communicate(timeout=PATIENCE_S)
-        return err
-
-
-@pytest.fixture(name='start')
-def fixture_start(tmp_path):
-    """Starts VMs; none is left."""
-    vms = []
-
-    def start(*words, **how):
-        vms.append(Vm(tmp_path, *words, **how))
-        return vms[-1]
-    yield start
-    for vm in vms:
-        vm.process.kill()
-        vm.process.communicate()
 
 
 def test_guest_in_a_loop_causes_a_few_lines(start):

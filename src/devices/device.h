@@ -18,6 +18,7 @@
 #include "base/json.h"
 #include "base/loop.h"
 #include "base/opt.h"
+#include "base/trace.h"
 #include "jail/seccomp.h"
 #include "mem/gmem.h"
 #include "virtio/vq.h"
@@ -168,6 +169,7 @@ extern const struct counter device_counters[];
  */
 struct device_shared {
 	_Alignas(4096) uint64_t counters[DEVICE_COUNTERS_MAX];
+	_Alignas(4096) struct trace_ring trace;
 };
 
 struct session;

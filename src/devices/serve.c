@@ -11,6 +11,7 @@
 #include "base/leftover.h"
 #include "base/listen.h"
 #include "base/log.h"
+#include "base/trace.h"
 #include "devices/serve_args.h"
 #include "devices/server.h"
 #include "jail/jail.h"
@@ -115,6 +116,8 @@ static int inheritance_take(const struct serve_args *a, struct device *d, struct
 	if (a->spawned)
 		r = shared_map_take(&shared, DEVICE_FD_SHARED, sizeof(struct device_shared), e);
 	d->shared = shared.at;
+	if (d->shared)
+		trace_begin(&d->shared->trace);
 	return r;
 }
 

@@ -4,6 +4,7 @@
 
 #include "base/fd.h"
 #include "base/log.h"
+#include "base/trace.h"
 #include "devices/server.h"
 
 #include <errno.h>
@@ -24,6 +25,7 @@ static void *thread_run(void *argument)
 	int r;
 
 	log_thread_name_set(t->name);
+	trace_begin(&t->server.d->shared->trace);
 	r = server_prepare(t->server.d, &e);
 	if (r == 0)
 		r = loop_run(&t->server.loop);

@@ -5,6 +5,7 @@
 #include "base/fd.h"
 #include "base/log.h"
 #include "base/num.h"
+#include "base/trace.h"
 #include "virtio/ids.h"
 
 #include <errno.h>
@@ -408,7 +409,11 @@ static int handle(struct session *s, struct vu_msg *m)
 {
 	bool wants_ack = s->conn.has_reply_ack && m->flags & VU_FLAG_NEED_REPLY;
 	bool is_known = m->request < VU_REQUEST_END && handlers[m->request];
-	int r = is_known ? handlers[m->request](s, m) : -ENOSYS;
+	uint64_t first = m->size >= sizeof(m->p.u64) ? le64_get(m->p.u64) : 0;
+	int r;
+
+	trace(TRACE_REQUEST, m->request, 0, first, 0);
+	r = is_known ? handlers[m->request](s, m) : -ENOSYS;
 
 	if (r < 0 && !is_hangup(r))
 		log_limited(&s->refused, "front end: %s refused: %s", vu_request_name(m->request),

@@ -10,6 +10,7 @@
 
 #include "base/fd.h"
 #include "base/log.h"
+#include "base/trace.h"
 
 #include <errno.h>
 
@@ -23,6 +24,7 @@ static void ring_kicked(struct watch *w, uint32_t events)
 		return;
 	}
 	fd_drain(w->fd);
+	trace(TRACE_KICK, 0, r->index, 0, 0);
 	device_count(d, DEVICE_KICKS, 1);
 	if (d->started)
 		d->type->kick(d, r->index);
@@ -73,6 +75,8 @@ void rings_pause(struct session *s)
 {
 	struct device *d = s->d;
 
+	if (d->started)
+		trace(TRACE_STOP, 0, 0, 0, 0);
 	if (d->started && d->type->stop)
 		d->type->stop(d);
 	d->started = false;
@@ -151,6 +155,7 @@ static void device_start(struct session *s)
 	d->gmem = &s->gmem;
 	d->state = s->state;
 	d->started = true;
+	trace(TRACE_START, 0, 0, d->acked, 0);
 	if (!d->type->start || d->type->start(d, &e) == 0)
 		return;
 	log_limited(&s->unstartable, "cannot start: %s", e.text);

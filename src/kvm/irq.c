@@ -8,6 +8,8 @@
  */
 #include "kvm/vm.h"
 
+#include "base/trace.h"
+
 #include <assert.h>
 #include <errno.h>
 #include <linux/kvm.h>
@@ -92,6 +94,7 @@ static int line_set(struct host *h, unsigned gsi, bool level)
 {
 	struct kvm_irq_level line = {.irq = gsi, .level = level};
 
+	trace(TRACE_LINE, 0, gsi, level, 0);
 	if (level)
 		interrupt_count(vm_of(h));
 	return vm_ioctl(vm_of(h), KVM_IRQ_LINE, &line);
@@ -158,9 +161,11 @@ static int msi_send(struct host *h, uint64_t address, uint32_t data)
 		.address_hi = (uint32_t)(address >> 32),
 		.data = data,
 	};
-	int r = vm_ioctl(vm_of(h), KVM_SIGNAL_MSI, &msi);
+	int r;
 
 	interrupt_count(vm_of(h));
+	trace(TRACE_MESSAGE, 0, 0, address, data);
+	r = vm_ioctl(vm_of(h), KVM_SIGNAL_MSI, &msi);
 	return r < 0 ? r : 0; /* 0 also when the guest blocks it */
 }
 

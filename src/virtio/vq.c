@@ -13,6 +13,7 @@
 
 #include "base/fd.h"
 #include "base/num.h"
+#include "base/trace.h"
 #include "virtio/vq_ring.h"
 
 #include <assert.h>
@@ -27,6 +28,7 @@ void vq_break(struct vq *q, const char *why)
 	if (q->broken)
 		return;
 	q->broken = why;
+	trace(TRACE_BROKEN, 0, q->index, 0, 0);
 	if (q->counters)
 		counter_add(&q->counters[VQ_BROKEN], 1);
 	if (q->on_broken)
@@ -159,6 +161,8 @@ bool vq_pop(struct vq *q, struct chain *c)
 		return false;
 	if (!(q->is_packed ? packed_pop(q, c) : split_pop(q, c)))
 		return false;
+	trace_more(TRACE_TAKE, 0, q->index, c->cursor[CHAIN_READABLE].left,
+		   c->cursor[CHAIN_WRITABLE].left);
 	if (q->counters)
 		counter_add(&q->counters[VQ_BYTES_OUT], c->cursor[CHAIN_READABLE].left);
 	return true;
@@ -223,6 +227,7 @@ void vq_notify(struct vq *q)
 	ring_fence(); /* the driver: writes what it wants, fence, looks at what is used */
 	wanted = q->is_packed ? packed_wants_call(q) : split_wants_call(q);
 	if ((wanted || q->call_is_forced || q->uncalled > q->size) && q->call_fd >= 0) {
+		trace(TRACE_CALL, 0, q->index, q->uncalled, 0);
 		fd_signal(q->call_fd);
 		if (q->counters)
 			counter_add(&q->counters[VQ_INTERRUPTS], 1);

@@ -25,6 +25,11 @@ static int stage_loop(struct machine *m, struct err *e)
 	return r < 0 ? err_set(e, -r, "cannot make the event loop") : 0;
 }
 
+static int stage_recorder(struct machine *m, struct err *e)
+{
+	return recorder_init(&m->recorder, m->config->cpus, e);
+}
+
 static int stage_control(struct machine *m, struct err *e)
 {
 	if (!m->config->socket)
@@ -174,6 +179,8 @@ static int stage_cpus(struct machine *m, struct err *e)
 	unsigned n = m->config->cpus;
 	int r = cpus_init(&m->cpus, &m->vm, n, &m->ports, &m->mmio, &events, e);
 
+	for (unsigned i = 0; i < m->cpus.count; i++)
+		m->cpus.cpu[i].trace = recorder_cpu_ring(&m->recorder, i);
 	for (unsigned i = 0; i < n && r == 0; i++)
 		r = arch_vcpu_init(&m->cpus.cpu[i].vcpu, i, n, &m->entry, &m->gmem, e);
 	return r;
@@ -183,7 +190,8 @@ static const struct {
 	int (*build)(struct machine *m, struct err *e);
 	int exit_code;
 } stages[] = {
-	{stage_loop, EXIT_CODE_ERROR},	      {stage_serial_open, EXIT_CODE_BUILD},
+	{stage_recorder, EXIT_CODE_ERROR},    {stage_loop, EXIT_CODE_ERROR},
+	{stage_serial_open, EXIT_CODE_BUILD},
 	{stage_control, EXIT_CODE_BUILD},     {devices_prepare, EXIT_CODE_BUILD},
 	{stage_kvm, EXIT_CODE_HOST},	      {stage_memory, EXIT_CODE_HOST},
 	{stage_platform, EXIT_CODE_HOST},     {devices_spawn, EXIT_CODE_BUILD},
@@ -230,6 +238,7 @@ void machine_fini(struct machine *m)
 	kvm_close(&m->kvm);
 	fd_close(&m->signal_fd);
 	loop_fini(&m->loop);
+	recorder_fini(&m->recorder);
 	free(m->vcpu_filter);
 	pthread_mutex_destroy(&m->end_lock);
 }

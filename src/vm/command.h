@@ -71,8 +71,9 @@ int command_disk(int argc, char **argv);
 int command_link(int argc, char **argv);
 int command_limit(int argc, char **argv);
 
-/* What a VM logged lately. */
+/* What a VM logged lately, and did last. */
 int command_log(int argc, char **argv);
+int command_trace(int argc, char **argv);
 
 /* Running VMs that have a name. */
 int command_list(int argc, char **argv);
@@ -100,4 +101,5 @@ extern const struct arg command_json_args[]; /* --json and --help */
 extern const struct arg command_balloon_args[];
 extern const struct arg command_create_args[];
 extern const struct arg command_log_args[];
+extern const struct arg command_trace_args[];
 extern const struct arg command_policy_args[];

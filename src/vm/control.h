@@ -82,6 +82,9 @@ struct control_ops {
 
 	int (*balloon)(void *vm, const struct control_balloon *change, struct balloon_status *ret,
 		       struct err *e);
+
+	/* Adds the last events of the flight recorder to the open object. */
+	void (*trace)(void *vm, unsigned last_max, struct json *reply);
 };
 
 struct control;

@@ -2,9 +2,12 @@
 /* control_commands.c - the commands of the control socket: one table */
 #include "vm/control_commands.h"
 
+#include "base/num.h"
 #include "base/opt.h"
+#include "base/trace.h"
 #include "devices/device.h"
 #include "vm/journal.h"
+#include "vm/recorder.h"
 
 #include <errno.h>
 #include <string.h>
@@ -155,6 +158,26 @@ static int handle_log(struct control_client *k, void *arguments, struct json *re
 	return 0;
 }
 
+struct trace_arguments {
+	uint32_t last;
+};
+
+static const struct opt trace_opts[] = {
+	OPT_NUMBER(struct trace_arguments, last, 1, RECORDER_LAST_MAX, "How many of the last"),
+	OPT_END,
+};
+
+static int handle_trace(struct control_client *k, void *arguments, struct json *reply,
+			struct err *e)
+{
+	enum { LAST_USUAL = 100 };
+	const struct trace_arguments *a = arguments;
+
+	(void)e;
+	k->control->ops->trace(k->control->vm, a->last ? a->last : LAST_USUAL, reply);
+	return 0;
+}
+
 static const struct command commands[] = {
 	{"stop", no_opts, ALWAYS, handle_stop,
 	 "Ends the VM in good order; the guest is neither asked nor told"},
@@ -167,6 +190,8 @@ static const struct command commands[] = {
 	{"balloon", balloon_opts, ALWAYS, handle_balloon,
 	 "Changes how much memory the guest gives back, and tells how much that is"},
 	{"log", log_opts, ALWAYS, handle_log, "Tells what the VM and its devices logged lately"},
+	{"trace", trace_opts, ALWAYS, handle_trace,
+	 "Tells what the vCPUs, the main process and the devices did last"},
 	{"help", no_opts, ALWAYS, handle_help, "Lists the commands"},
 	{.name = NULL},
 };
@@ -208,6 +233,14 @@ static int run(struct control_client *k, const struct command *command, const ch
 	return r;
 }
 
+static void trace_name(const char *name)
+{
+	uint64_t letters[2] = {0};
+
+	memcpy(letters, name, min_size(strlen(name), sizeof(letters)));
+	trace(TRACE_COMMAND, 0, 0, letters[0], letters[1]);
+}
+
 bool control_execute(struct control_client *k, char *line, struct json *reply)
 {
 	char *text = line + strcspn(line, " ");
@@ -220,6 +253,7 @@ bool control_execute(struct control_client *k, char *line, struct json *reply)
 		*text++ = '\0';
 	text += strspn(text, " ");
 	k->control->ncommands++;
+	trace_name(line);
 	command = find(line);
 	if (command)
 		r = run(k, command, text, reply, &e);

@@ -132,6 +132,12 @@ static inline int fake_balloon(void *vm, const struct control_balloon *change,
 	return 0;
 }
 
+static inline void fake_trace(void *vm, unsigned last_max, struct json *reply)
+{
+	(void)vm;
+	json_number(reply, "last", last_max);
+}
+
 static const struct control_ops ops = {
 	.is_suspended = fake_is_suspended,
 	.stop = fake_stop,
@@ -141,6 +147,7 @@ static const struct control_ops ops = {
 	.types = types,
 	.find_device = fake_find,
 	.balloon = fake_balloon,
+	.trace = fake_trace,
 };
 
 static char dir[] = "/tmp/control-test-XXXXXX";

@@ -140,6 +140,7 @@ static void *cpu_thread(void *argument)
 	struct err e = {0};
 
 	name_set(c);
+	trace_begin(c->trace);
 	if (!may_run(c))
 		return NULL;
 	if (all->events.thread_begins && all->events.thread_begins(all->events.context, &e) < 0) {

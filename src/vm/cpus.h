@@ -9,6 +9,7 @@
 #include "base/attr.h"
 #include "base/counter.h"
 #include "base/err.h"
+#include "base/trace.h"
 #include "bus/bus.h"
 #include "kvm/vcpu.h"
 #include "kvm/vm.h"
@@ -46,6 +47,7 @@ struct cpu {
 	struct cpus *all;
 	pthread_t thread;
 	bool has_thread;
+	struct trace_ring *trace; /* of its thread; NULL: none */
 	_Alignas(64) uint64_t counters[CPU_COUNTERS]; /* written by its thread, read by status */
 };
 

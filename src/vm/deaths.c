@@ -48,10 +48,16 @@ int device_attach(struct vm_device *d, struct err *e)
 	return 0;
 }
 
+static void trace_device(const struct vm_device *d, enum trace_device what, int detail)
+{
+	trace(TRACE_DEVICE, what, (uint32_t)(d - d->machine->devices.list), (uint64_t)detail, 0);
+}
+
 void device_lost(struct frontend *f, const char *why)
 {
 	struct vm_device *d = f->args.owner;
 
+	trace_device(d, TRACE_DEVICE_LOST, 0);
 	if (d->child.pidfd >= 0) {
 		log_debug("%s: %s", d->name, why);
 		syscall(SYS_pidfd_send_signal, d->child.pidfd, SIGKILL, NULL, 0);
@@ -100,6 +106,7 @@ static void device_restart(struct vm_device *d, const char *how)
 		return;
 	}
 	log_error("%s: %s; started again", d->name, how);
+	trace_device(d, TRACE_DEVICE_AGAIN, 0);
 	if (device_respawn(d, &e) < 0)
 		machine_end(d->machine, EXIT_CODE_DEVICE, "%s: %s; and can't be started again: %s",
 			    d->name, how, e.text);
@@ -115,6 +122,8 @@ static void death_ready(struct watch *w, uint32_t events)
 	w->fd = -1;
 	if (spawn_reap(&d->child, &end) < 0)
 		return;
+	trace_device(d, end.kind == SPAWN_EXITED ? TRACE_DEVICE_EXITED : TRACE_DEVICE_KILLED,
+		     end.kind == SPAWN_FILTERED ? SIGSYS : end.code);
 	device_log_drain(&d->log); /* it may have said why */
 	frontend_detach(&d->frontend);
 	asks_detach(&d->asks);

@@ -124,17 +124,25 @@ static int device_keep(struct machine *m, struct vm_device *d, struct err *e)
 
 static int device_prepare(struct machine *m, struct vm_device *d, struct err *e)
 {
+	int r;
+
 	d->options = m->config->sandbox ? process_options(d->config) : strdup(d->config->options);
 	d->policy = device_policy(m->config, d->config->name);
 	if (!d->options || (m->config->policy_dir && !d->policy))
 		return err_set(e, ENOMEM, "cannot keep the options of %s", d->name);
 	snprintf(d->source, sizeof(d->source), "src/devices/%s.c", d->config->name);
 	device_arguments(d);
-	if (d->config->socket)
+	if (d->config->socket) {
+		recorder_device_add(&m->recorder, d->name, NULL);
 		return 0;
+	}
 	if (m->config->sandbox && device_log_init(&d->log, &m->devices.logs, d->name, e) < 0)
 		return -e->code;
-	return shared_new(&d->shared, d->name, sizeof(struct device_shared), e);
+	r = shared_new(&d->shared, d->name, sizeof(struct device_shared), e);
+	if (r == 0)
+		recorder_device_add(&m->recorder, d->name,
+				    &((struct device_shared *)d->shared.at)->trace);
+	return r;
 }
 
 int device_sockets(struct vm_device *d, int ret_theirs[2], struct err *e)

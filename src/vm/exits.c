@@ -3,6 +3,7 @@
 #include "vm/exits.h"
 
 #include "base/num.h"
+#include "base/trace.h"
 
 #include <linux/kvm.h>
 #include <stdio.h>
@@ -14,21 +15,53 @@ static bool ends(struct cpu *c, enum cpu_end end, const char *why)
 	return false;
 }
 
+/* At most 8 bytes of a little-endian access. */
+static uint64_t value_of(const void *data, size_t n)
+{
+	uint64_t value = 0;
+
+	memcpy(&value, data, min_size(n, sizeof(value)));
+	return value;
+}
+
+/* Before it is handled: a read has no value yet. */
+static struct trace_record *trace_access_begin(const struct cpu *c, uint64_t address,
+					       const void *data, size_t size, bool is_write,
+					       uint32_t count)
+{
+	uint32_t flags = is_write ? TRACE_ACCESS_WRITES | TRACE_ACCESS_HAS_VALUE : 0;
+
+	return trace(TRACE_EXIT, c->vcpu.run->exit_reason,
+		     trace_access((unsigned)size, flags, count), address,
+		     is_write ? value_of(data, size) : 0);
+}
+
+static void trace_access_end(struct trace_record *record, const void *data, size_t size)
+{
+	if (record && !(record->n & TRACE_ACCESS_HAS_VALUE))
+		trace_value(record, TRACE_ACCESS_HAS_VALUE, value_of(data, size));
+}
+
 /* String instructions come as one exit with count elements for the same port. */
 static bool handle_io(struct cpu *c)
 {
 	struct kvm_run *run = c->vcpu.run;
 	size_t size = run->io.size;
 	uint8_t *data = (uint8_t *)run + run->io.data_offset;
+	bool is_write = run->io.direction == KVM_EXIT_IO_OUT;
+	const uint8_t *first = data;
+	struct trace_record *record;
 
 	if (!is_inside(run->io.data_offset, (uint64_t)size * run->io.count, c->vcpu.run_bytes))
 		return ends(c, CPU_END_KVM_ERROR, "KVM names port data outside its page");
+	record = trace_access_begin(c, run->io.port, data, size, is_write, run->io.count);
 	for (uint32_t i = 0; i < run->io.count; i++, data += size) {
-		if (run->io.direction == KVM_EXIT_IO_OUT)
+		if (is_write)
 			bus_write(c->all->ports, run->io.port, data, size);
 		else
 			bus_read(c->all->ports, run->io.port, data, size);
 	}
+	trace_access_end(record, first, size);
 	return true;
 }
 
@@ -36,11 +69,14 @@ static bool handle_mmio(struct cpu *c)
 {
 	struct kvm_run *run = c->vcpu.run;
 	size_t n = min_size(run->mmio.len, sizeof(run->mmio.data));
+	struct trace_record *record =
+		trace_access_begin(c, run->mmio.phys_addr, run->mmio.data, n, run->mmio.is_write, 1);
 
 	if (run->mmio.is_write)
 		bus_write(c->all->mmio, run->mmio.phys_addr, run->mmio.data, n);
 	else
 		bus_read(c->all->mmio, run->mmio.phys_addr, run->mmio.data, n);
+	trace_access_end(record, run->mmio.data, n);
 	return true;
 }
 
@@ -131,8 +167,26 @@ void exit_count(struct cpu *c, int result)
 	counter_add(&c->counters[counter], 1);
 }
 
+/* Those that are not accesses. */
+static void trace_other(const struct cpu *c)
+{
+	const struct kvm_run *run = c->vcpu.run;
+	uint64_t detail = 0;
+
+	if (run->exit_reason == KVM_EXIT_IO || run->exit_reason == KVM_EXIT_MMIO)
+		return;
+	if (run->exit_reason == KVM_EXIT_SYSTEM_EVENT)
+		detail = run->system_event.type;
+	else if (run->exit_reason == KVM_EXIT_INTERNAL_ERROR)
+		detail = run->internal.suberror;
+	else if (run->exit_reason == KVM_EXIT_FAIL_ENTRY)
+		detail = run->fail_entry.hardware_entry_failure_reason;
+	trace(TRACE_EXIT, run->exit_reason, 0, detail, 0);
+}
+
 bool exit_handle(struct cpu *c)
 {
+	trace_other(c);
 	switch (c->vcpu.run->exit_reason) {
 	case KVM_EXIT_IO:
 		return handle_io(c);

@@ -24,6 +24,7 @@
 #include "vm/control.h"
 #include "vm/cpus.h"
 #include "vm/devices.h"
+#include "vm/recorder.h"
 
 #include <pthread.h>
 #include <stdbool.h>
@@ -33,6 +34,7 @@ enum { MACHINE_WHY_MAX = 320 };
 struct machine {
 	const struct config *config; /* borrowed */
 	struct loop loop;
+	struct recorder recorder;
 	struct kvm kvm;
 	struct vm vm;
 	struct gmem gmem;

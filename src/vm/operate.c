@@ -24,6 +24,7 @@ static int suspend_vm(void *vm, struct err *e)
 
 	(void)e;
 	cpus_pause(&m->cpus);
+	trace(TRACE_VM, TRACE_VM_SUSPENDED, 0, 0, 0);
 	m->is_suspended = true;
 	return 0;
 }
@@ -34,6 +35,7 @@ static int resume_vm(void *vm, struct err *e)
 
 	(void)e;
 	m->is_suspended = false;
+	trace(TRACE_VM, TRACE_VM_RESUMED, 0, 0, 0);
 	cpus_resume(&m->cpus);
 	return 0;
 }
@@ -75,6 +77,11 @@ static int change_balloon(void *vm, const struct control_balloon *change,
 	return 0;
 }
 
+static void tell_trace(void *vm, unsigned last_max, struct json *reply)
+{
+	recorder_reply(&((struct machine *)vm)->recorder, last_max, reply);
+}
+
 const struct control_ops machine_control_ops = {
 	.types = device_types,
 	.is_suspended = is_suspended,
@@ -84,4 +91,5 @@ const struct control_ops machine_control_ops = {
 	.status = status,
 	.find_device = find_device,
 	.balloon = change_balloon,
+	.trace = tell_trace,
 };

@@ -81,6 +81,7 @@ static int start(struct machine *m, struct err *e)
 	if (r < 0)
 		return r;
 	m->started_ns = clock_ns();
+	trace(TRACE_VM, TRACE_VM_RUNS, 0, 0, 0);
 	timer_set(&m->silence, SILENCE_NS, 0);
 	cpus_resume(&m->cpus);
 	return 0;
