@@ -208,12 +208,15 @@ static int channel_open(struct frontend *f)
 static int attach(struct frontend *f, int sock)
 {
 	const struct vu_msg greeting = {.request = VU_GET_FEATURES};
+	const struct vu_msg second = {.request = VU_GET_PROTOCOL_FEATURES};
 	int r = link_init(&f->link, sock);
 
 	if (r == 0)
 		r = channel_open(f);
 	if (r == 0)
 		r = vu_send(&f->link.conn, &greeting);
+	if (r == 0 && f->args.has_protocol)
+		r = vu_send(&f->link.conn, &second);
 	f->sock_watch = (struct watch){.fd = sock, .ready = sock_ready};
 	if (r == 0)
 		r = loop_add(f->args.loop, &f->sock_watch, EPOLLIN);

@@ -52,6 +52,7 @@ struct frontend_args {
 	unsigned nqueues;         /* at most; the device may have fewer, if it can say so */
 	uint16_t queue_size;      /* largest that is offered, a power of two; 0: 256 */
 	uint64_t features_hidden; /* features not to be offered to the driver */
+	bool has_protocol;        /* certainly has protocol features, being one of ours */
 	size_t config_size;
 	const void *config; /* config_size bytes, for devices without such a space; or NULL */
 	const struct gmem *gmem; /* with an fd in each region */

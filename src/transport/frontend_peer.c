@@ -4,8 +4,9 @@
  *
  * Greeting (GET_FEATURES is sent) and handshake are apart, so that nobody waits for a device that
  * is still opening its files: the answer wakes the loop, or is waited for by the first vCPU that
- * needs to know something.  Cutting a device off only shuts the socket down; the loop hears the
- * hang-up and tells the owner.
+ * needs to know something.  What can be asked is asked before the first answer is waited for: each
+ * wait is two changes of process.  Cutting a device off only shuts the socket down; the loop hears
+ * the hang-up and tells the owner.
  *
  * A request that a device refuses (-EREMOTEIO) while a driver starts is taken for the driver's
  * fault, and breaks its session; during the handshake it is the device's.
@@ -88,8 +89,11 @@ static int negotiate_protocol(struct frontend *f)
 	int r;
 
 	if (!(f->backend_features & VU_BIT(VU_F_PROTOCOL_FEATURES)))
-		return 0;
-	r = link_get_u64(l, VU_GET_PROTOCOL_FEATURES, &offered);
+		return f->args.has_protocol ? -EPROTO : 0;
+	if (f->args.has_protocol) /* asked with the greeting */
+		r = link_answer_u64(l, VU_GET_PROTOCOL_FEATURES, &offered);
+	else
+		r = link_get_u64(l, VU_GET_PROTOCOL_FEATURES, &offered);
 	if (r < 0)
 		return r;
 	agreed = offered & protocol_wanted;
@@ -101,14 +105,19 @@ static int negotiate_protocol(struct frontend *f)
 	return r;
 }
 
-static int fetch_queue_count(struct frontend *f)
+static bool has_queue_count(const struct frontend *f)
+{
+	return link_has(&f->link, VU_PROTOCOL_F_MQ) && f->args.nqueues > 1;
+}
+
+static int learn_queue_count(struct frontend *f)
 {
 	uint64_t n;
 	int r;
 
-	if (!link_has(&f->link, VU_PROTOCOL_F_MQ) || f->args.nqueues == 1)
+	if (!has_queue_count(f))
 		return 0;
-	r = link_get_u64(&f->link, VU_GET_QUEUE_NUM, &n);
+	r = link_answer_u64(&f->link, VU_GET_QUEUE_NUM, &n);
 	if (r < 0)
 		return r;
 	if (f->known)
@@ -128,15 +137,22 @@ static int hand_over_channel(struct frontend *f)
 	return r;
 }
 
+static int ask_config(struct frontend *f, uint32_t size)
+{
+	if (size == 0 || !link_has(&f->link, VU_PROTOCOL_F_CONFIG))
+		return 0;
+	return link_post_get_config(&f->link, 0, size);
+}
+
 /* The configuration as the device has it now; a change becomes visible as a new generation. */
-static int fetch_config(struct frontend *f, uint32_t size)
+static int learn_config(struct frontend *f, uint32_t size)
 {
 	uint8_t now[FRONTEND_CONFIG_MAX];
 	int r;
 
 	if (size == 0 || !link_has(&f->link, VU_PROTOCOL_F_CONFIG))
 		return 0;
-	r = link_get_config(&f->link, 0, now, size);
+	r = link_answer_config(&f->link, now, size);
 	if (r < 0 || memcmp(now, f->config, size) == 0)
 		return r;
 	memcpy(f->config, now, size);
@@ -144,11 +160,21 @@ static int fetch_config(struct frontend *f, uint32_t size)
 	return 0;
 }
 
-/* Foreign devices may know less of the configuration than we, and refuse to be asked for more. */
+static int fetch_config(struct frontend *f, uint32_t size)
+{
+	int r = ask_config(f, size);
+
+	return r < 0 ? r : learn_config(f, size);
+}
+
+/*
+ * All of it has been asked for.  Foreign devices may know less of the configuration than we, and
+ * refuse to be asked for more.
+ */
 static int find_config(struct frontend *f)
 {
 	uint32_t size = (uint32_t)f->args.config_size, refused = size + 1, granted = 0;
-	int r = fetch_config(f, size);
+	int r = learn_config(f, size);
 
 	while (r == 0 || r == -EREMOTEIO) {
 		if (r == 0)
@@ -199,6 +225,20 @@ static int settle_features(struct frontend *f)
 	return 0;
 }
 
+/* The configuration of a first device only: a later one has writes to hear of before. */
+static int ask_all(struct frontend *f)
+{
+	int r = link_post(&f->link, &(struct vu_msg){.request = VU_SET_OWNER});
+
+	if (r == 0 && has_queue_count(f))
+		r = link_post(&f->link, &(struct vu_msg){.request = VU_GET_QUEUE_NUM});
+	if (r == 0)
+		r = hand_over_channel(f);
+	if (r == 0 && !f->known)
+		r = ask_config(f, (uint32_t)f->args.config_size);
+	return r;
+}
+
 static int shake_hands(struct frontend *f)
 {
 	struct vu_msg reply;
@@ -216,13 +256,13 @@ static int shake_hands(struct frontend *f)
 	if (r == 0)
 		r = settle_features(f);
 	if (r == 0)
-		r = link_post(&f->link, &(struct vu_msg){.request = VU_SET_OWNER});
+		r = ask_all(f);
 	if (r == 0)
-		r = fetch_queue_count(f);
-	if (r == 0)
-		r = hand_over_channel(f);
-	if (r == 0)
+		r = learn_queue_count(f);
+	if (r == 0 && f->known)
 		r = replay_config(f);
+	if (r == 0 && f->known)
+		r = ask_config(f, (uint32_t)f->args.config_size);
 	if (r == 0)
 		r = find_config(f);
 	return r;

@@ -522,9 +522,8 @@ static void check_is_cut_off(const struct fake_faults *faults, const char *why)
 
 static void a_device_that_does_not_answer_is_cut_off(void **state)
 {
-	const uint32_t requests[] = {
-		VU_GET_PROTOCOL_FEATURES, VU_GET_QUEUE_NUM,  VU_GET_CONFIG, VU_SET_MEM_TABLE,
-		VU_SET_VRING_KICK,        VU_GET_VRING_BASE, VU_SET_STATUS};
+	const uint32_t requests[] = {VU_GET_PROTOCOL_FEATURES, VU_GET_CONFIG,     VU_SET_MEM_TABLE,
+				     VU_SET_VRING_KICK,        VU_GET_VRING_BASE, VU_SET_STATUS};
 
 	(void)state;
 	for (size_t i = 0; i < ARRAY_LEN(requests); i++)
@@ -553,6 +552,30 @@ static void a_device_that_answers_something_else_is_cut_off(void **state)
 				 "broke the vhost-user protocol");
 	check_is_cut_off(&(struct fake_faults){.indexed = VU_GET_VRING_BASE},
 			 "broke the vhost-user protocol");
+}
+
+/* The next question was asked already, and its answer comes first. */
+static void a_device_that_passes_a_question_over_is_cut_off(void **state)
+{
+	(void)state;
+	check_is_cut_off(&(struct fake_faults){.ignored = VU_GET_QUEUE_NUM},
+			 "broke the vhost-user protocol");
+}
+
+static void a_device_of_ours_is_asked_for_its_protocol_at_once(void **state)
+{
+	(void)state;
+	f.args.has_protocol = true;
+	attach(&first);
+	start_driver();
+	assert_int_equal(f.state, FRONTEND_LINKED);
+	assert_int_equal(first.count[VU_GET_PROTOCOL_FEATURES], 1);
+	assert_true(first.protocol_acked & VU_BIT(VU_PROTOCOL_F_CONFIG));
+	frontend_detach(&f);
+	fake_device_fini(&first);
+	fake_device_init(&first);
+	first.features &= ~VU_BIT(VU_F_PROTOCOL_FEATURES);
+	check_is_cut_off(&(struct fake_faults){0}, "broke the vhost-user protocol");
 }
 
 static void a_device_that_refuses_to_be_reset_is_cut_off(void **state)
@@ -832,6 +855,8 @@ int main(void)
 		T(a_device_that_does_not_answer_is_cut_off),
 		T(a_device_that_closes_is_lost),
 		T(a_device_that_answers_something_else_is_cut_off),
+		T(a_device_that_passes_a_question_over_is_cut_off),
+		T(a_device_of_ours_is_asked_for_its_protocol_at_once),
 		T(a_device_that_refuses_to_be_reset_is_cut_off),
 		T(a_log_must_be_memory),
 		T(a_refused_queue_breaks_the_session_only),

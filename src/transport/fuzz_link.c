@@ -76,6 +76,11 @@ int link_get_u64(struct link *l, uint32_t request, uint64_t *ret_value)
 	return outcome();
 }
 
+int link_answer_u64(struct link *l, uint32_t request, uint64_t *ret_value)
+{
+	return link_get_u64(l, request, ret_value);
+}
+
 int link_set(struct link *l, uint32_t request)
 {
 	(void)l;
@@ -128,10 +133,16 @@ int link_set_memory(struct link *l, const struct gmem *m)
 	return outcome();
 }
 
-int link_get_config(struct link *l, uint32_t offset, void *out, uint32_t size)
+int link_post_get_config(struct link *l, uint32_t offset, uint32_t size)
 {
 	(void)l;
-	(void)offset;
+	assert(offset + size <= VU_CONFIG_MAX);
+	return outcome();
+}
+
+int link_answer_config(struct link *l, void *out, uint32_t size)
+{
+	(void)l;
 	memset(out, (int)(fuzz_link_faults & 0xff), size);
 	return outcome();
 }

@@ -101,16 +101,23 @@ int link_tell(struct link *l, const struct vu_msg *m)
 	return r;
 }
 
-int link_get_u64(struct link *l, uint32_t request, uint64_t *ret_value)
+int link_answer_u64(struct link *l, uint32_t request, uint64_t *ret_value)
 {
 	struct vu_msg reply;
-	int r = link_ask(l, &(struct vu_msg){.request = request}, &reply);
+	int r = link_answer(l, request, &reply);
 
 	if (r < 0)
 		return r;
 	*ret_value = le64_get(reply.p.u64);
 	vu_msg_fini(&reply);
 	return 0;
+}
+
+int link_get_u64(struct link *l, uint32_t request, uint64_t *ret_value)
+{
+	int r = link_post(l, &(struct vu_msg){.request = request});
+
+	return r < 0 ? r : link_answer_u64(l, request, ret_value);
 }
 
 int link_set(struct link *l, uint32_t request)
@@ -190,14 +197,21 @@ static struct vu_msg config_msg(uint32_t request, uint32_t offset, uint32_t size
 			       .p.config = {.offset = le32_of(offset), .size = le32_of(size)}};
 }
 
-int link_get_config(struct link *l, uint32_t offset, void *out, uint32_t size)
+int link_post_get_config(struct link *l, uint32_t offset, uint32_t size)
 {
-	struct vu_msg m = config_msg(VU_GET_CONFIG, offset, size), reply;
-	int r = link_ask(l, &m, &reply);
+	struct vu_msg m = config_msg(VU_GET_CONFIG, offset, size);
+
+	return link_post(l, &m);
+}
+
+int link_answer_config(struct link *l, void *out, uint32_t size)
+{
+	struct vu_msg reply;
+	int r = link_answer(l, VU_GET_CONFIG, &reply);
 
 	if (r < 0)
 		return r;
-	if (reply.size != m.size)
+	if (reply.size != offsetof(struct vu_config, data) + size)
 		r = -EREMOTEIO; /* the way to say "no" here */
 	else
 		memcpy(out, reply.p.config.data, size);

@@ -46,6 +46,9 @@ int link_tell(struct link *l, const struct vu_msg *m) MUST_CHECK;
 /* Sends m and asks for no acknowledgement: who refuses it will be found by the next question. */
 int link_post(struct link *l, const struct vu_msg *m) MUST_CHECK;
 
+/* Of an answer to a question that was sent by itself; the short form of link_answer(). */
+int link_answer_u64(struct link *l, uint32_t request, uint64_t *ret_value) MUST_CHECK;
+
 /* Short forms. */
 int link_get_u64(struct link *l, uint32_t request, uint64_t *ret_value) MUST_CHECK;
 int link_set(struct link *l, uint32_t request) MUST_CHECK;
@@ -62,6 +65,10 @@ int link_stop_vring(struct link *l, unsigned index, uint32_t *ret_base) MUST_CHE
  */
 int link_set_memory(struct link *l, const struct gmem *m) MUST_CHECK;
 
-/* size bytes of configuration space at offset; size at most VU_CONFIG_MAX, offset small. */
-int link_get_config(struct link *l, uint32_t offset, void *out, uint32_t size) MUST_CHECK;
+/*
+ * size bytes of configuration space at offset; size at most VU_CONFIG_MAX, offset small.  To read
+ * them is a question and, for the same size, an answer.
+ */
+int link_post_get_config(struct link *l, uint32_t offset, uint32_t size) MUST_CHECK;
+int link_answer_config(struct link *l, void *out, uint32_t size) MUST_CHECK;
 int link_set_config(struct link *l, uint32_t offset, const void *in, uint32_t size) MUST_CHECK;
