@@ -3,6 +3,7 @@
 #include "base/fd.h"
 
 #include <errno.h>
+#include <poll.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
@@ -188,7 +189,8 @@ static bool collect(struct msghdr *msg, int *fds, size_t max_fds, size_t *ret_nf
 	return fits && !(msg->msg_flags & MSG_CTRUNC);
 }
 
-ssize_t fd_recv(int sock, void *buf, size_t n, int *fds, size_t max_fds, size_t *ret_nfds)
+static ssize_t receive(int sock, int flags, void *buf, size_t n, int *fds, size_t max_fds,
+		       size_t *ret_nfds)
 {
 	union fd_control control;
 	struct iovec iov = {.iov_base = buf, .iov_len = n};
@@ -201,7 +203,7 @@ ssize_t fd_recv(int sock, void *buf, size_t n, int *fds, size_t max_fds, size_t 
 
 	*ret_nfds = 0;
 	do
-		r = recvmsg(sock, &msg, MSG_CMSG_CLOEXEC);
+		r = recvmsg(sock, &msg, MSG_CMSG_CLOEXEC | flags);
 	while (r < 0 && errno == EINTR);
 	if (r < 0)
 		return -errno;
@@ -215,6 +217,23 @@ ssize_t fd_recv(int sock, void *buf, size_t n, int *fds, size_t max_fds, size_t 
 		fd_close(&fds[i]);
 	*ret_nfds = 0;
 	return failure;
+}
+
+ssize_t fd_recv(int sock, void *buf, size_t n, int *fds, size_t max_fds, size_t *ret_nfds)
+{
+	return receive(sock, 0, buf, n, fds, max_fds, ret_nfds);
+}
+
+/* Of many who wait inside recvmsg() a packet wakes one; poll() wakes all. */
+ssize_t fd_peek(int sock, void *buf, size_t n, int *fds, size_t max_fds, size_t *ret_nfds)
+{
+	struct pollfd p = {.fd = sock, .events = POLLIN};
+
+	*ret_nfds = 0;
+	while (poll(&p, 1, -1) < 0)
+		if (errno != EINTR)
+			return -errno;
+	return receive(sock, MSG_PEEK | MSG_DONTWAIT, buf, n, fds, max_fds, ret_nfds);
 }
 
 int fd_timeout_set(int sock, unsigned milliseconds)

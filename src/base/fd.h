@@ -65,5 +65,12 @@ int fd_send(int sock, const void *buf, size_t n, const int *fds, size_t nfds) MU
 ssize_t fd_recv(int sock, void *buf, size_t n, int *fds, size_t max_fds,
 		size_t *ret_nfds) MUST_CHECK;
 
+/*
+ * The same of a packet that stays where it is, for the next who looks; its descriptors are
+ * duplicates.  Waits for one, or for the end.
+ */
+ssize_t fd_peek(int sock, void *buf, size_t n, int *fds, size_t max_fds,
+		size_t *ret_nfds) MUST_CHECK;
+
 /* Send and receive timeouts of a socket in milliseconds. 0 or -errno. */
 int fd_timeout_set(int sock, unsigned milliseconds) MUST_CHECK;

@@ -157,6 +157,34 @@ static void descriptors_travel_with_bytes(void **state)
 	close(pair[1]);
 }
 
+static void packet_that_is_looked_at_stays_for_the_next(void **state)
+{
+	int pair[2], sent[2], got[2] = {-1, -1};
+	char text[8] = "";
+	size_t nfds = 99;
+
+	(void)state;
+	assert_int_equal(fd_socketpair(SOCK_SEQPACKET, pair), 0);
+	assert_int_equal(pipe2(sent, O_CLOEXEC), 0);
+	assert_int_equal(fd_send(pair[0], "hi", 2, sent, 2), 0);
+	close(pair[0]);
+	close(sent[0]);
+	for (int i = 0; i < 3; i++) {
+		assert_int_equal(fd_peek(pair[1], text, sizeof(text), got, 2, &nfds), 2);
+		assert_int_equal(nfds, 2);
+		assert_true(is_cloexec(got[0]));
+		assert_int_equal(fd_write_all(got[1], "x", 1), 0);
+		assert_int_equal(fd_read_all(got[0], text, 1), 0);
+		close(got[0]);
+		close(got[1]);
+	}
+	close(sent[1]);
+	assert_int_equal(fd_recv(pair[1], text, sizeof(text), NULL, 0, &nfds), -EMFILE);
+	assert_int_equal(fd_peek(pair[1], text, sizeof(text), got, 2, &nfds), 0);
+	assert_int_equal(nfds, 0);
+	close(pair[1]);
+}
+
 /* The lowest free number tells whether descriptors were left open. */
 static int lowest_free(void)
 {
@@ -244,6 +272,7 @@ int main(void)
 		cmocka_unit_test(eventfd_counts_until_drained),
 		cmocka_unit_test(full_eventfd_does_not_block),
 		cmocka_unit_test(descriptors_travel_with_bytes),
+		cmocka_unit_test(packet_that_is_looked_at_stays_for_the_next),
 		cmocka_unit_test(descriptors_beyond_the_limit_are_closed),
 		cmocka_unit_test(packet_that_is_too_long_is_refused_whole),
 		cmocka_unit_test(other_side_gone_is_an_error_not_a_signal),

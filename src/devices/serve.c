@@ -51,7 +51,7 @@ static int enter_jail(const struct serve_args *a, struct device *d, struct err *
 		.policy_path = a->policy_path,
 		.ns = a->spawned ? &jail_ns_spawned : NULL,
 		.report_fd = a->spawned ? SPAWN_FD_REPORT : -1,
-		.max_fds = SPAWN_FD_NET_NS + 1 + OWN_FDS + VU_FDS_MAX + GMEM_REGIONS_MAX +
+		.max_fds = SPAWN_FD_NS + 1 + OWN_FDS + VU_FDS_MAX + GMEM_REGIONS_MAX +
 			   3 * d->nqueues + a->type->fds,
 		.writes_files = a->type->writes_files,
 		.kernel_threads = a->type->kernel_threads || d->has_kernel_threads,

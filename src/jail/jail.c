@@ -27,7 +27,6 @@
 #include <errno.h>
 #include <grp.h>
 #include <linux/capability.h>
-#include <sched.h>
 #include <stdlib.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
@@ -35,10 +34,7 @@
 
 enum { NOBODY = 65534 };
 
-struct jail_ns jail_ns_spawned = {
-	.mount = SPAWN_FD_MOUNT_NS,
-	.net = SPAWN_FD_NET_NS,
-};
+struct jail_ns jail_ns_spawned = {.fd = SPAWN_FD_NS};
 
 static int rules_load(struct rules *r, const struct jail_config *config, struct err *e)
 {
@@ -69,13 +65,10 @@ static struct filter *filter_prepare(const struct jail_config *config, struct er
 
 static int namespaces_join(struct jail_ns *ns, const struct jail_config *config, struct err *e)
 {
-	if (!config->keep_network && setns(ns->net, CLONE_NEWNET) < 0)
-		return ns_refused(e, errno, "cannot join the empty network namespace");
-	if (!config->keep_root && setns(ns->mount, CLONE_NEWNS) < 0)
-		return ns_refused(e, errno, "cannot join the empty mount namespace");
-	fd_close(&ns->net);
-	fd_close(&ns->mount);
-	return 0;
+	int r = ns_made_join(ns, !config->keep_root, !config->keep_network, e);
+
+	fd_close(&ns->fd);
+	return r;
 }
 
 /* A process that nobody prepared anything for, such as a device started by hand. */

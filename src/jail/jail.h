@@ -24,7 +24,7 @@
 
 /* An empty mount and an empty network namespace, made once by spawner_init() and shared. */
 struct jail_ns {
-	int mount, net; /* fds */
+	int fd; /* a socket with a packet that has both, when they are made; see jail/ns.h */
 };
 
 /* Those of a process started by spawn_start(). */

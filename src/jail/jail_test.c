@@ -76,7 +76,10 @@ static const char *child_findings(const char *mode, const struct spawn_args *mor
 	args.argv = argv;
 	args.fds = fds;
 	args.nfds = ARRAY_LEN(fds);
-	if (spawner_init(&s, &e) < 0 || spawn_start(&s, &args, &c, &e) < 0)
+	if (spawner_init(&s, &e) < 0)
+		return SAY("%s", e.text);
+	spawner_begin(&s);
+	if (spawn_start(&s, &args, &c, &e) < 0)
 		return SAY("%s", e.text);
 	close(told[1]);
 	n = read(told[0], text, sizeof(text) - 1);
@@ -273,8 +276,8 @@ static const char *see_network(void)
 static const char *see_fds(bool is_alone)
 {
 	for (int fd = 0; fd < 1024; fd++) {
-		bool expected = fd <= PROC || fd == SPAWN_FD_REPORT ||
-				(is_alone && (fd == SPAWN_FD_MOUNT_NS || fd == SPAWN_FD_NET_NS));
+		bool expected =
+			fd <= PROC || fd == SPAWN_FD_REPORT || (is_alone && fd == SPAWN_FD_NS);
 
 		if ((fcntl(fd, F_GETFD) >= 0) != expected)
 			return SAY("fd %d is %s", fd, expected ? "closed" : "open");

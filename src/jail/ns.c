@@ -19,6 +19,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mount.h>
+#include <sys/socket.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -129,77 +130,113 @@ int ns_empty_enter(bool with_root, bool with_network, struct err *e)
 	return failed ? ns_refused(e, errno, failed) : 0;
 }
 
-/* What the maker tells; its text is a literal that both processes have at the same place. */
+/* What the maker leaves; its text is a literal, which is in the same place in who started it. */
 struct made {
 	const char *failed;
 	int error;
-	struct jail_ns ns;
 };
 
-static NORETURN void maker_run(int tell_fd)
-{
-	struct made m = {.ns = {-1, -1}};
+enum { MADE_FDS = 2 }; /* mount, network */
 
-	if (unshare(CLONE_NEWNS | CLONE_NEWNET) < 0) {
-		m.failed = "cannot make mount and network namespaces";
-	} else {
-		m.ns.mount = open("/proc/self/ns/mnt", O_RDONLY | O_CLOEXEC);
-		m.ns.net = open("/proc/self/ns/net", O_RDONLY | O_CLOEXEC);
-		m.failed = m.ns.mount < 0 || m.ns.net < 0 ? "cannot open own namespaces in /proc"
-							  : root_empty();
-	}
-	m.error = errno;
-	if (write(tell_fd, &m, sizeof(m)) < 0)
-		_exit(1);
-	_exit(0);
+/* failed: NULL, or why there are no fds, with errno.  Who does not hear of it sees the end. */
+static int made_tell(int sock, const char *failed, const int fds[MADE_FDS])
+{
+	const struct made m = {.failed = failed, .error = errno};
+
+	return fd_send(sock, &m, sizeof(m), fds, failed ? 0 : MADE_FDS);
 }
 
-int ns_maker_start(struct ns_maker *m, struct err *e)
+static NORETURN void maker_run(int sock)
 {
-	auto_fd told = -1;
-	auto_fd tell = -1;
-	sigset_t all, old;
-	int fds[2];
-	long pid;
+	const char *failed = "cannot make mount and network namespaces";
+	int fds[MADE_FDS] = {-1, -1};
 
-	*m = (struct ns_maker){.told_fd = -1, .tell_fd = -1};
-	if (pipe2(fds, O_CLOEXEC) < 0)
-		return err_set(e, errno, "cannot make a pipe");
-	told = fds[0];
-	tell = fds[1];
-	sigfillset(&all);
-	pthread_sigmask(SIG_SETMASK, &all, &old); /* no handler of ours may run in the maker */
-	/* What it opens is ours; no signal at its end.  glibc's fork() can do neither. */
-	pid = syscall(SYS_clone, CLONE_FILES, NULL, NULL, NULL, NULL);
-	if (pid == 0)
-		maker_run(tell);
-	pthread_sigmask(SIG_SETMASK, &old, NULL);
-	if (pid < 0)
-		return err_set(e, errno, "cannot make a process");
-	m->pid = (pid_t)pid;
-	m->told_fd = fd_take(&told);
-	m->tell_fd = fd_take(&tell);
+	if (unshare(CLONE_NEWNS | CLONE_NEWNET) == 0) {
+		fds[0] = open("/proc/self/ns/mnt", O_RDONLY | O_CLOEXEC);
+		fds[1] = open("/proc/self/ns/net", O_RDONLY | O_CLOEXEC);
+		failed = fds[0] < 0 || fds[1] < 0 ? "cannot open own namespaces in /proc"
+						  : root_empty();
+	}
+	_exit(made_tell(sock, failed, fds) < 0);
+}
+
+int ns_maker_init(struct ns_maker *m, struct jail_ns *ret_ns, struct err *e)
+{
+	int pair[2];
+	int r = fd_socketpair(SOCK_SEQPACKET, pair);
+
+	*m = (struct ns_maker){.fd = -1};
+	if (r < 0)
+		return err_set(e, -r, "cannot make a socket pair");
+	ret_ns->fd = pair[0];
+	m->fd = pair[1];
 	return 0;
 }
 
-int ns_maker_finish(struct ns_maker *m, struct jail_ns *ret_ns, struct err *e)
+void ns_maker_start(struct ns_maker *m)
 {
-	struct made made;
-	int r;
+	sigset_t all, old;
+	pid_t pid;
 
-	while (waitpid(m->pid, NULL, __WALL) < 0 && errno == EINTR)
+	sigfillset(&all);
+	pthread_sigmask(SIG_SETMASK, &all, &old); /* no handler of ours may run in the maker */
+	pid = fork();
+	if (pid == 0)
+		maker_run(m->fd);
+	m->pid = pid > 0 ? pid : 0;
+	if (pid < 0 && made_tell(m->fd, "cannot make a process", NULL) < 0)
+		m->pid = 0; /* its end of the socket closes, which tells as much */
+	pthread_sigmask(SIG_SETMASK, &old, NULL);
+	fd_close(&m->fd);
+}
+
+/* What the maker left, with fds only if nothing failed; false if it left nothing. */
+static bool made_look(const struct jail_ns *ns, struct made *ret, int ret_fds[MADE_FDS],
+		      size_t *ret_nfds)
+{
+	return fd_peek(ns->fd, ret, sizeof(*ret), ret_fds, MADE_FDS, ret_nfds) ==
+	       (ssize_t)sizeof(*ret);
+}
+
+void ns_maker_fini(struct ns_maker *m)
+{
+	fd_close(&m->fd);
+	while (m->pid > 0 && waitpid(m->pid, NULL, 0) < 0 && errno == EINTR)
 		;
-	fd_close(&m->tell_fd); /* so that there is an end to read */
-	r = fd_read_all(m->told_fd, &made, sizeof(made));
-	fd_close(&m->told_fd);
 	m->pid = 0;
-	if (r < 0)
+}
+
+int ns_maker_finish(struct ns_maker *m, const struct jail_ns *ns, struct err *e)
+{
+	int fds[MADE_FDS];
+	struct made made;
+	size_t nfds;
+	bool told;
+
+	ns_maker_fini(m);
+	told = made_look(ns, &made, fds, &nfds);
+	for (size_t i = 0; i < nfds; i++)
+		fd_close(&fds[i]);
+	if (!told)
 		return err_say(e, ECHILD, "the process that makes namespaces was killed");
-	if (made.failed) {
-		fd_close(&made.ns.mount);
-		fd_close(&made.ns.net);
-		return ns_refused(e, made.error, made.failed);
-	}
-	*ret_ns = made.ns;
+	return made.failed ? ns_refused(e, made.error, made.failed) : 0;
+}
+
+int ns_made_join(const struct jail_ns *ns, bool with_root, bool with_network, struct err *e)
+{
+	auto_fd mount_ns = -1;
+	auto_fd net_ns = -1;
+	int fds[MADE_FDS];
+	struct made made;
+	size_t nfds;
+
+	if (!made_look(ns, &made, fds, &nfds) || nfds != MADE_FDS)
+		_exit(EXIT_FAILURE);
+	mount_ns = fds[0];
+	net_ns = fds[1];
+	if (with_network && setns(net_ns, CLONE_NEWNET) < 0)
+		return ns_refused(e, errno, "cannot join the empty network namespace");
+	if (with_root && setns(mount_ns, CLONE_NEWNS) < 0)
+		return ns_refused(e, errno, "cannot join the empty mount namespace");
 	return 0;
 }

@@ -25,17 +25,35 @@ int ns_user_seal(struct err *e) MUST_CHECK;
 /* Into new, empty namespaces of the calling process's own. */
 int ns_empty_enter(bool with_root, bool with_network, struct err *e) MUST_CHECK;
 
-/* A process that makes an empty mount and an empty network namespace for others to join. */
+/*
+ * A process that makes an empty mount and an empty network namespace for others to join.  It leaves
+ * both in a socket, as a packet that all peek at and nobody takes, so nobody needs to know who will
+ * come: children of any age, and the process that starts them, hold the socket's other end.
+ */
 struct ns_maker {
-	pid_t pid;            /* 0: none */
-	int told_fd, tell_fd; /* what came of it; fds are shared with it, so both ends stay */
+	pid_t pid; /* 0: none of ours */
+	int fd;    /* its end of the socket, until it is started; -1: none */
 };
 
-/* Starts it; it takes 0.4 ms, during which there is other work to do. */
-int ns_maker_start(struct ns_maker *m, struct err *e) MUST_CHECK;
+/* Makes the socket. */
+int ns_maker_init(struct ns_maker *m, struct jail_ns *ret_ns, struct err *e) MUST_CHECK;
 
-/* Waits for it. */
-int ns_maker_finish(struct ns_maker *m, struct jail_ns *ret_ns, struct err *e) MUST_CHECK;
+/*
+ * Starts the process, of this one or of one forked from it; it takes 0.6 ms.  A failure is left in
+ * the socket, like any other.
+ */
+void ns_maker_start(struct ns_maker *m);
+
+/* Waits for the namespaces, whoever started their maker, and says what went wrong. */
+int ns_maker_finish(struct ns_maker *m, const struct jail_ns *ns, struct err *e) MUST_CHECK;
+void ns_maker_fini(struct ns_maker *m);
+
+/*
+ * Waits until they are made, and enters those that are wanted.  Where none could be made the
+ * process ends without a word: whoever started the maker has the reason, and says it once.
+ */
+int ns_made_join(const struct jail_ns *ns, bool with_root, bool with_network, struct err *e)
+	MUST_CHECK;
 
 /* Why the kernel refused a namespace, and what to do; returns -errnum. */
 int ns_refused(struct err *e, int errnum, const char *what);

@@ -2,11 +2,10 @@
 /*
  * respawn.c - starts children for a process that has jailed itself
  *
- * One request, one answer, each a packet.  JOIN comes with the namespaces that children join, which
- * were still being made when the server began.  START comes with the row's fds and is answered with
- * the pid, with its pidfd and the reading end of its report; KILL ends the last child of the row.
- * Each may be answered with an error as text.  The server checks the index and the number of fds
- * and believes nothing else.  It clones with CLONE_PARENT, so the child's parent is main.
+ * One request, one answer, each a packet.  START comes with the row's fds and is answered with the
+ * pid, with its pidfd and the reading end of its report; KILL ends the last child of the row. Each
+ * may be answered with an error as text.  The server checks the index and the number of fds and
+ * believes nothing else.  It clones with CLONE_PARENT, so the child's parent is main.
  */
 #include "jail/respawn.h"
 
@@ -26,12 +25,11 @@
 
 enum {
 	ANSWER_FDS = 2,
-	NAMESPACES = 2,
-	ANSWER_MS = 2000,
+	ANSWER_MS = 10000,
 	SERVER_FD_MAX = 1023, /* what it needs was opened early and has a low number */
 };
 
-enum verb { JOIN, START, KILL };
+enum verb { START, KILL };
 
 struct request {
 	uint32_t verb, index;
@@ -50,15 +48,6 @@ struct server {
 	int *last; /* a pidfd a row, or -1 */
 	pid_t group; /* main's; its own is another, see server_run() */
 };
-
-static int namespaces_take(struct server *s, int *fds, size_t nfds, struct err *e)
-{
-	if (nfds != NAMESPACES || s->spawner.ns.mount >= 0)
-		return err_say(e, EINVAL, "no namespaces are expected");
-	s->spawner.ns.mount = fd_take(&fds[0]);
-	s->spawner.ns.net = fd_take(&fds[1]);
-	return 0;
-}
 
 /* Children are born into the server's process group: for one of main's it goes there. */
 static int row_spawn(struct server *s, const struct spawn_args *args, struct child *ret_child,
@@ -88,7 +77,7 @@ static int row_start(struct server *s, uint32_t index, const int *fds, size_t nf
 	struct spawn_fd numbered[FD_PASS_MAX];
 	int r;
 
-	if (nfds != args.nfds || s->spawner.ns.mount < 0)
+	if (nfds != args.nfds)
 		return err_say(e, EINVAL, "cannot start %s with %zu fds", args.name, nfds);
 	for (size_t i = 0; i < nfds; i++)
 		numbered[i] = (struct spawn_fd){.fd = fds[i], .number = args.fds[i].number};
@@ -108,11 +97,9 @@ static int row_kill(struct server *s, uint32_t index, struct err *e)
 	return 0;
 }
 
-static int request_serve(struct server *s, const struct request *q, int *fds, size_t nfds,
+static int request_serve(struct server *s, const struct request *q, const int *fds, size_t nfds,
 			 struct child *ret_child, struct err *e)
 {
-	if (q->verb == JOIN)
-		return namespaces_take(s, fds, nfds, e);
 	if (q->index >= s->main->count)
 		return err_say(e, EINVAL, "no such child");
 	switch (q->verb) {
@@ -165,7 +152,7 @@ static bool server_needs(const struct server *s, int fd)
 		if (s->main->table[i].log_fd == fd)
 			return true;
 	return fd == s->sock || fd == s->spawner.null_fd || fd == s->spawner.self_fd ||
-	       leftover_has_fd(fd);
+	       fd == s->spawner.ns.fd || fd == s->spawner.maker.fd || leftover_has_fd(fd);
 }
 
 /* Of what main had open, the server keeps what spawn_start() uses and what it is to clean up. */
@@ -192,14 +179,14 @@ static NORETURN void server_run(const struct respawn *r, const struct spawner *s
 	s.group = getpgrp();
 	setpgid(0, 0);
 	s.spawner.clone_flags = CLONE_PARENT;
-	s.spawner.ns = (struct jail_ns){-1, -1};
-	s.spawner.maker = (struct ns_maker){0, -1, -1}; /* main waits for it */
 	s.last = malloc(r->count * sizeof(s.last[0]));
 	if (!s.last)
 		_exit(1);
 	for (size_t i = 0; i < r->count; i++)
 		s.last[i] = -1;
 	server_close_others(&s);
+	signal(SIGCHLD, SIG_IGN); /* of the namespaces' maker, the only child of its own */
+	spawner_begin(&s.spawner);
 	while (server_turn(&s))
 		;
 	leftovers_remove(); /* main, which is nobody by now, may not */
@@ -261,18 +248,31 @@ void respawn_fini(struct respawn *r)
 		spawn_wait(&r->server);
 }
 
-/* Sends the request and takes the answer; its fds, if there are any, only with START. */
-static int ask(struct respawn *r, const struct request *q, const int *fds, size_t nfds,
-	       int ret_fds[ANSWER_FDS], int32_t *ret_pid, struct err *e)
+static int no_answer(const struct respawn *r, size_t index, ssize_t n, struct err *e)
+{
+	return err_set(e, n < 0 ? (int)-n : EPROTO, "%s: no answer from the process that starts it",
+		       r->table[index].name);
+}
+
+static int send_request(struct respawn *r, enum verb verb, size_t index, const int *fds,
+			size_t nfds, struct err *e)
+{
+	const struct request q = {.verb = verb, .index = (uint32_t)index};
+	int ret = fd_send(r->sock, &q, sizeof(q), fds, nfds);
+
+	return ret < 0 ? no_answer(r, index, ret, e) : 0;
+}
+
+/* fds come only with the answer to START. */
+static int take_answer(struct respawn *r, enum verb verb, size_t index, int ret_fds[ANSWER_FDS],
+		       int32_t *ret_pid, struct err *e)
 {
 	size_t received = 0;
 	struct answer a = {.pid = 0};
-	ssize_t n = fd_send(r->sock, q, sizeof(*q), fds, nfds);
+	ssize_t n = fd_recv(r->sock, &a, sizeof(a), ret_fds, ANSWER_FDS, &received);
 
-	if (n == 0)
-		n = fd_recv(r->sock, &a, sizeof(a), ret_fds, ANSWER_FDS, &received);
 	if (n == (ssize_t)sizeof(a) && a.error == 0 &&
-	    received == (q->verb == START ? ANSWER_FDS : 0)) {
+	    received == (verb == START ? ANSWER_FDS : 0)) {
 		*ret_pid = a.pid;
 		return 0;
 	}
@@ -280,30 +280,19 @@ static int ask(struct respawn *r, const struct request *q, const int *fds, size_
 		fd_close(&ret_fds[i]);
 	if (n == (ssize_t)sizeof(a) && a.error > 0)
 		return err_say(e, a.error, "%.*s", (int)sizeof(a.text) - 1, a.text);
-	return err_set(e, n < 0 ? (int)-n : EPROTO, "%s: no answer from the process that starts it",
-		       r->table[q->index].name);
+	return no_answer(r, index, n, e);
 }
 
-int respawn_finish(struct respawn *r, struct spawner *s, struct err *e)
+int respawn_ask(struct respawn *r, size_t index, const int *fds, struct err *e)
 {
-	const struct request q = {.verb = JOIN};
-	int received[ANSWER_FDS];
-	int32_t pid;
-	int ret = spawner_finish(s, e);
-
-	if (ret < 0)
-		return ret;
-	return ask(r, &q, (const int[NAMESPACES]){s->ns.mount, s->ns.net}, NAMESPACES, received,
-		   &pid, e);
+	return send_request(r, START, index, fds, r->table[index].nfds, e);
 }
 
-int respawn_start(struct respawn *r, size_t index, const int *fds, struct child *ret_child,
-		  struct err *e)
+int respawn_answer(struct respawn *r, size_t index, struct child *ret_child, struct err *e)
 {
-	const struct request q = {.verb = START, .index = (uint32_t)index};
 	int received[ANSWER_FDS];
 	int32_t pid;
-	int ret = ask(r, &q, fds, r->table[index].nfds, received, &pid, e);
+	int ret = take_answer(r, START, index, received, &pid, e);
 
 	if (ret < 0)
 		return ret;
@@ -319,7 +308,6 @@ int respawn_start(struct respawn *r, size_t index, const int *fds, struct child 
 
 int respawn_kill(struct respawn *r, size_t index, struct child *c)
 {
-	const struct request q = {.verb = KILL, .index = (uint32_t)index};
 	int received[ANSWER_FDS];
 	struct err e;
 	int32_t pid;
@@ -327,7 +315,9 @@ int respawn_kill(struct respawn *r, size_t index, struct child *c)
 
 	if (c->pid <= 0)
 		return 0;
-	ret = ask(r, &q, NULL, 0, received, &pid, &e);
+	ret = send_request(r, KILL, index, NULL, 0, &e);
+	if (ret == 0)
+		ret = take_answer(r, KILL, index, received, &pid, &e);
 	if (ret == 0)
 		spawn_wait(c);
 	return ret;

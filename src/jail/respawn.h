@@ -5,7 +5,8 @@
  * A jailed main process has neither exec nor paths, yet a device that died must be started again.
  * So before its jail it forks a process that keeps both and knows a fixed table of children; main
  * names a row and passes the fds.  A captured main process can start what was configured and
- * nothing else.  The children are main's own: it reaps them, and they die with it.
+ * nothing else.  The children are main's own: it reaps them, and they die with it.  It starts them
+ * the first time, too, while main goes on with other things.
  */
 #pragma once
 
@@ -21,22 +22,22 @@ struct respawn {
 };
 
 /*
- * Forks the process.  Of the table's fds it uses the numbers only; the table must outlive r.  Call
- * while there is one thread and before guest memory is mapped, or its mapping is copied.
+ * Forks the process, which begins with s.  Of the table's fds it uses the numbers only; the table
+ * must outlive r.  Call while there is one thread and before guest memory is mapped, or its mapping
+ * is copied.
  */
 int respawn_init(struct respawn *r, struct spawner *s, const struct spawn_args *table, size_t count,
 		 struct err *e) MUST_CHECK;
 void respawn_fini(struct respawn *r);
 
-/* Waits for the empty namespaces and hands them over; due before respawn_start(). */
-int respawn_finish(struct respawn *r, struct spawner *s, struct err *e) MUST_CHECK;
-
 /*
  * As spawn_start() of row index with fds[i] at the number of the row's i-th fd (at most
- * FD_PASS_MAX).  Waits at most two seconds.
+ * FD_PASS_MAX).  Each is answered, in order, by one respawn_answer() with the same index, which
+ * waits at most ten seconds.
  */
-int respawn_start(struct respawn *r, size_t index, const int *fds, struct child *ret_child,
-		  struct err *e) MUST_CHECK;
+int respawn_ask(struct respawn *r, size_t index, const int *fds, struct err *e) MUST_CHECK;
+int respawn_answer(struct respawn *r, size_t index, struct child *ret_child, struct err *e)
+	MUST_CHECK;
 
 /*
  * As spawn_kill() of the last child that was started from row index, whoever it still runs as.  0,

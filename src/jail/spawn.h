@@ -4,6 +4,7 @@
  *
  *	struct spawner s;			once, while the process has one thread
  *	spawner_init(&s, &e);
+ *	spawner_begin(&s);
  *	spawn_start(&s, &args, &child, &e);	for each child; they work side by side
  *	... loop_add(child.pidfd) ...
  *	spawn_reap(&child, &end);		when pidfd is readable
@@ -25,18 +26,17 @@
 #include <sys/types.h>
 
 enum {
-	SPAWN_FD_FIRST = 3,     /* the first number for the caller's use */
-	SPAWN_FD_LAST = 59,     /* and the last */
-	SPAWN_FD_REPORT = 60,   /* jail_config.report_fd of the child */
-	SPAWN_FD_MOUNT_NS = 61, /* jail_ns_spawned */
-	SPAWN_FD_NET_NS = 62,
+	SPAWN_FD_FIRST = 3,   /* the first number for the caller's use */
+	SPAWN_FD_LAST = 59,   /* and the last */
+	SPAWN_FD_REPORT = 60, /* jail_config.report_fd of the child */
+	SPAWN_FD_NS = 61,     /* jail_ns_spawned */
 	SPAWN_FDS_MAX = SPAWN_FD_LAST - SPAWN_FD_FIRST + 1,
 };
 
 struct spawner {
 	int null_fd;       /* /dev/null */
 	int self_fd;       /* a pidfd of the process whose children they are */
-	struct jail_ns ns; /* both empty, shared by all children; -1 until spawner_finish() */
+	struct jail_ns ns; /* shared by all children */
 	struct ns_maker maker;
 	bool is_root;    /* children keep their rights over exec without help */
 	int clone_flags; /* for jail/respawn.c */
@@ -80,20 +80,24 @@ struct spawn_end {
 
 /*
  * An ordinary user's process moves into a user namespace of its own, with the same ids, in which it
- * may make the others; it keeps its access to files and devices.  Call before there are threads,
- * and early: a process on the side makes the empty namespaces, which takes 0.4 ms.  Where the host
- * forbids this, *e says what to change.
+ * may make the others; it keeps its access to files and devices.  Call before there are threads.
+ * Where the host forbids this, *e says what to change.
  */
 int spawner_init(struct spawner *s, struct err *e) MUST_CHECK;
 
-/* Waits for the empty namespaces; spawn_start() and respawn_finish() do, others who use s->ns must.
+/*
+ * Has a process on the side make the empty namespaces.  Once, in this process or in one that was
+ * forked from it; respawn_init() does.
  */
+void spawner_begin(struct spawner *s);
+
+/* Waits for the empty namespaces; children wait by themselves, and end if there are none. */
 int spawner_finish(struct spawner *s, struct err *e) MUST_CHECK;
 void spawner_fini(struct spawner *s);
 
 /*
- * Does not wait for the child, which is a copy of the caller until it has been exec'ed; one that
- * cannot be ends, and spawn_reap() says why.  *ret_child is written only on success.
+ * Waits until the child has been exec'ed, no longer; one that cannot be ends, and spawn_reap() says
+ * why.  *ret_child is written only on success.  Of one thread only.
  */
 int spawn_start(struct spawner *s, const struct spawn_args *args, struct child *ret_child,
 		struct err *e) MUST_CHECK;

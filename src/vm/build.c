@@ -186,20 +186,25 @@ static int stage_cpus(struct machine *m, struct err *e)
 	return r;
 }
 
+/* Made on the side until now; devices that are ready for them wait by themselves. */
+static int stage_namespaces(struct machine *m, struct err *e)
+{
+	return m->devices.has_spawner ? spawner_finish(&m->devices.spawner, e) : 0;
+}
+
 static const struct {
 	int (*build)(struct machine *m, struct err *e);
 	int exit_code;
 } stages[] = {
 	{stage_recorder, EXIT_CODE_ERROR},    {stage_loop, EXIT_CODE_ERROR},
 	{stage_serial_open, EXIT_CODE_BUILD},
-	{stage_control, EXIT_CODE_BUILD},     {devices_prepare, EXIT_CODE_BUILD},
+	{stage_control, EXIT_CODE_BUILD},     {devices_spawn, EXIT_CODE_BUILD},
 	{stage_kvm, EXIT_CODE_HOST},	      {stage_memory, EXIT_CODE_HOST},
-	{stage_platform, EXIT_CODE_HOST},     {devices_spawn, EXIT_CODE_BUILD},
-	{stage_balloon, EXIT_CODE_HOST},
+	{stage_platform, EXIT_CODE_HOST},     {stage_balloon, EXIT_CODE_HOST},
 	{stage_chips, EXIT_CODE_ERROR},	      {stage_serial_start, EXIT_CODE_BUILD},
 	{stage_kernel, EXIT_CODE_BUILD},      {devices_plug, EXIT_CODE_BUILD},
 	{stage_tables, EXIT_CODE_BUILD},      {stage_cpus, EXIT_CODE_HOST},
-	{devices_wait, EXIT_CODE_BUILD},
+	{stage_namespaces, EXIT_CODE_BUILD},
 };
 
 int machine_build(struct machine *m, const struct config *config, int *ret_code, struct err *e)

@@ -143,8 +143,6 @@ int confine(struct machine *m, struct err *e)
 	m->vcpu_filter = seccomp_prepare(vcpu_calls, e);
 	if (!m->vcpu_filter)
 		return -e->code;
-	if (spawner_finish(&m->devices.spawner, e) < 0) /* no device asked for it */
-		return -e->code;
 	leftovers_forget(); /* the process that starts devices again removes them at the end */
 	return jail_enter(&config, e);
 }

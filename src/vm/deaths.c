@@ -81,17 +81,10 @@ static bool is_in_a_row(struct vm_device *d)
 
 static int device_respawn(struct vm_device *d, struct err *e)
 {
-	struct vm_devices *all = &d->machine->devices;
-	int theirs[DEVICE_FDS];
-	int r = device_sockets(d, theirs, e);
+	int r = device_ask(d, e);
 
-	if (r < 0)
-		return r;
-	theirs[2] = d->shared.fd;
-	device_inherited(d, &theirs[DEVICE_FDS_COMMON]);
-	r = respawn_start(&all->respawn, (size_t)(d - all->list), theirs, &d->child, e);
-	fd_close(&theirs[0]);
-	fd_close(&theirs[1]);
+	if (r == 0)
+		r = device_answer(d, e);
 	return r < 0 ? r : device_attach(d, e);
 }
 

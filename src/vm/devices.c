@@ -145,7 +145,8 @@ static int device_prepare(struct machine *m, struct vm_device *d, struct err *e)
 	return r;
 }
 
-int device_sockets(struct vm_device *d, int ret_theirs[2], struct err *e)
+/* New pairs of sockets: our ends are kept in d, theirs are for the caller to close. */
+static int device_sockets(struct vm_device *d, int ret_theirs[2], struct err *e)
 {
 	int user[2], control[2];
 	int r = fd_socketpair(SOCK_STREAM, user);
@@ -167,7 +168,8 @@ int device_sockets(struct vm_device *d, int ret_theirs[2], struct err *e)
 	return 0;
 }
 
-size_t device_inherited(const struct vm_device *d, int ret_fds[DEVICE_FDS_OWN])
+/* What is handed to the process besides its sockets: how many. */
+static size_t device_inherited(const struct vm_device *d, int ret_fds[DEVICE_FDS_OWN])
 {
 	if (d->kept.n > 0) {
 		memcpy(ret_fds, d->kept.fd, d->kept.n * sizeof(ret_fds[0]));
@@ -178,24 +180,36 @@ size_t device_inherited(const struct vm_device *d, int ret_fds[DEVICE_FDS_OWN])
 	return d->config->on_stdio ? 2 : ret_fds[0] >= 0;
 }
 
-static int device_spawn(struct vm_devices *all, struct vm_device *d, struct err *e)
+int device_ask(struct vm_device *d, struct err *e)
 {
-	int theirs[2];
+	struct vm_devices *all = &d->machine->devices;
+	int theirs[DEVICE_FDS];
 	int r = device_sockets(d, theirs, e);
 
 	if (r < 0)
 		return r;
-	d->fds[0].fd = theirs[0];
-	d->fds[1].fd = theirs[1];
-	r = spawn_start(&all->spawner, &all->table[d - all->list], &d->child, e);
+	theirs[2] = d->shared.fd;
+	device_inherited(d, &theirs[DEVICE_FDS_COMMON]);
+	r = respawn_ask(&all->respawn, (size_t)(d - all->list), theirs, e);
+	d->is_asked = r == 0;
 	fd_close(&theirs[0]);
 	fd_close(&theirs[1]);
 	return r;
 }
 
+int device_answer(struct vm_device *d, struct err *e)
+{
+	struct vm_devices *all = &d->machine->devices;
+
+	if (!d->is_asked)
+		return 0;
+	d->is_asked = false;
+	return respawn_answer(&all->respawn, (size_t)(d - all->list), &d->child, e);
+}
+
 static int device_thread(struct vm_device *d, struct err *e)
 {
-	int theirs[2];
+	int theirs[2] = {-1, -1};
 	int r = device_sockets(d, theirs, e);
 
 	if (r < 0)
@@ -237,7 +251,7 @@ static int device_begin(struct machine *m, struct vm_device *d, struct err *e)
 		return foreign_connect(d, e);
 	if (!m->config->sandbox)
 		return device_thread(d, e);
-	return device_spawn(&m->devices, d, e);
+	return device_ask(d, e);
 }
 
 /* What is handed to the process, but for its sockets; returns how many with them. */
@@ -301,7 +315,16 @@ static void raise_limit_of_files(void)
 		log_debug("cannot raise the limit of open files");
 }
 
-static int spawner_begin(struct vm_devices *all, struct err *e)
+static int devices_begin(struct machine *m, struct err *e)
+{
+	int r = 0;
+
+	for (unsigned i = 0; i < m->devices.count && r == 0; i++)
+		r = device_begin(m, &m->devices.list[i], e);
+	return r;
+}
+
+static int spawner_start(struct vm_devices *all, struct err *e)
 {
 	int r = spawner_init(&all->spawner, e);
 
@@ -312,7 +335,7 @@ static int spawner_begin(struct vm_devices *all, struct err *e)
 	return r;
 }
 
-int devices_prepare(struct machine *m, struct err *e)
+int devices_spawn(struct machine *m, struct err *e)
 {
 	struct vm_devices *all = &m->devices;
 	int r;
@@ -341,18 +364,10 @@ int devices_prepare(struct machine *m, struct err *e)
 	r = devices_keep(m, e);
 	if (r == 0)
 		r = table_make(m, e);
-	return r == 0 && m->config->sandbox ? spawner_begin(all, e) : r;
-}
-
-int devices_spawn(struct machine *m, struct err *e)
-{
-	struct vm_devices *all = &m->devices;
-	int r = 0;
-
-	if (all->has_respawn)
-		r = respawn_finish(&all->respawn, &all->spawner, e);
-	for (unsigned i = 0; i < all->count && r == 0; i++)
-		r = device_begin(m, &all->list[i], e);
+	if (r == 0 && m->config->sandbox)
+		r = spawner_start(all, e);
+	if (r == 0)
+		r = devices_begin(m, e);
 	for (unsigned i = 0; i < all->count && r == 0; i++) {
 		r = device_log_start(&all->list[i].log);
 		if (r < 0)
@@ -390,6 +405,7 @@ static void frontend_arguments(struct machine *m, struct vm_device *d, struct fr
 		.owner = d,
 	};
 	if (!config->socket) {
+		args->has_protocol = true;
 		args->nqueues = type->nqueues;
 		args->queue_size = type->queue_size;
 		args->config_size = type->config_size;
@@ -432,6 +448,9 @@ int devices_plug(struct machine *m, struct err *e)
 		struct frontend_args args;
 		int r;
 
+		r = device_answer(d, e);
+		if (r < 0)
+			return r;
 		frontend_arguments(m, d, &args, &fs);
 		r = frontend_init(&d->frontend, &args, e);
 		if (r < 0)
@@ -467,6 +486,10 @@ int devices_wait(struct machine *m, struct err *e)
 /* Closes the connections, at which the process closes what it has open, and ends. */
 static void device_hang_up(struct machine *m, struct vm_device *d)
 {
+	struct err ignored;
+
+	if (device_answer(d, &ignored) < 0)
+		log_debug("%s was not started", d->name);
 	if (d->death.fd >= 0 && d->death.ready)
 		loop_remove(&m->loop, &d->death);
 	if (d->is_plugged && m->config->transport == CONFIG_TRANSPORT_PCI)

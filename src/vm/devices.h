@@ -61,6 +61,7 @@ struct vm_device {
 	int control_sock;
 	bool has_asks;
 	struct asks asks; /* on control_sock */
+	bool is_asked; /* for a process, and has not got the answer */
 	struct child child;
 	struct device_log log; /* of its process */
 	struct watch death;
@@ -85,8 +86,7 @@ struct vm_devices {
 	struct spawn_args *table; /* what respawn may start; one row a device */
 };
 
-/* Before guest memory is mapped; what it starts is ready when devices_spawn() needs it. */
-int devices_prepare(struct machine *m, struct err *e) MUST_CHECK;
+/* Before guest memory is mapped. */
 int devices_spawn(struct machine *m, struct err *e) MUST_CHECK;
 int devices_plug(struct machine *m, struct err *e) MUST_CHECK;
 int devices_wait(struct machine *m, struct err *e) MUST_CHECK;
@@ -103,11 +103,9 @@ struct asks *devices_find(struct machine *m, const char *type, const char *name,
 
 /* ---- between devices.c and deaths.c ---- */
 
-/* What is handed to the process besides its sockets: how many. */
-size_t device_inherited(const struct vm_device *d, int ret_fds[DEVICE_FDS_OWN]);
-
-/* New pairs of sockets: our ends are kept in d, theirs are for the caller to close. */
-int device_sockets(struct vm_device *d, int ret_theirs[2], struct err *e) MUST_CHECK;
+/* Asks for a process; then waits until it has been started, if one was asked for. */
+int device_ask(struct vm_device *d, struct err *e) MUST_CHECK;
+int device_answer(struct vm_device *d, struct err *e) MUST_CHECK;
 
 /* deaths.c: gives the socket to the front end and watches the process. */
 int device_attach(struct vm_device *d, struct err *e) MUST_CHECK;

@@ -42,20 +42,33 @@ static void signal_ready(struct watch *w, uint32_t events)
 		    sigabbrev_np((int)info.ssi_signo));
 }
 
-/* The signals that end us come through the loop, so that everything is put back in order. */
-static int signals_watch(struct machine *m, struct err *e)
+static sigset_t ending_signals(void)
 {
 	sigset_t set;
-	int r;
 
 	sigemptyset(&set);
 	sigaddset(&set, SIGTERM);
 	sigaddset(&set, SIGINT);
 	sigaddset(&set, SIGHUP);
 	sigaddset(&set, SIGQUIT);
+	return set;
+}
+
+/* Until the loop runs they end us the short way: nothing may wait for a device that hangs. */
+static void signals_block(void)
+{
+	sigset_t set = ending_signals();
+
 	sigaddset(&set, SIGWINCH); /* a console in a thread of ours waits for it */
 	sigprocmask(SIG_BLOCK, &set, NULL);
-	sigdelset(&set, SIGWINCH);
+}
+
+/* The signals that end us come through the loop, so that everything is put back in order. */
+static int signals_watch(struct machine *m, struct err *e)
+{
+	const sigset_t set = ending_signals();
+	int r;
+
 	signal(SIGPIPE, SIG_IGN);
 	m->signal_fd = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
 	if (m->signal_fd < 0)
@@ -70,16 +83,23 @@ static bool uses_terminal(const struct machine *m)
 	return config_has_stdio_serial(m->config) || config_has_stdio_device(m->config);
 }
 
-static int start(struct machine *m, struct err *e)
+/* Devices open their files and jail themselves while main does. */
+static int start(struct machine *m, int *ret_code, struct err *e)
 {
 	int r = signals_watch(m, e);
 
+	*ret_code = EXIT_CODE_ERROR;
 	if (r == 0 && uses_terminal(m))
 		r = terminal_take(STDIN_FILENO, e);
 	if (r == 0)
 		r = confine(m, e);
 	if (r < 0)
 		return r;
+	*ret_code = EXIT_CODE_BUILD;
+	r = devices_wait(m, e);
+	if (r < 0)
+		return r;
+	signals_block();
 	m->started_ns = clock_ns();
 	trace(TRACE_VM, TRACE_VM_RUNS, 0, 0, 0);
 	timer_set(&m->silence, SILENCE_NS, 0);
@@ -108,12 +128,15 @@ static int finish(struct machine *m)
 int machine_run(struct machine *m)
 {
 	struct err e = {0};
+	int code = EXIT_CODE_ERROR;
 	int r = timer_init(&m->silence, &m->loop, silence_noticed);
 
-	r = r < 0 ? err_set(&e, -r, "cannot make a timer") : start(m, &e);
+	r = r < 0 ? err_set(&e, -r, "cannot make a timer") : start(m, &code, &e);
 	if (r < 0) {
-		machine_end(m, EXIT_CODE_ERROR, "%s", e.text);
-		return finish(m);
+		machine_end(m, code, "%s", "");
+		code = finish(m);
+		log_error("%s", e.text);
+		return code;
 	}
 	r = loop_run(&m->loop);
 	if (r < 0)
