@@ -5,6 +5,7 @@
 #include "base/fd.h"
 #include "base/num.h"
 #include "base/wire.h"
+#include "transport/virtio_pci_calls.h"
 #include "virtio/ids.h"
 
 #include <assert.h>
@@ -12,7 +13,6 @@
 #include <linux/pci_regs.h>
 #include <linux/virtio_pci.h>
 #include <string.h>
-#include <sys/epoll.h>
 
 enum {
 	VENDOR = 0x1af4,
@@ -29,10 +29,6 @@ enum {
 	NOTIFY_AT = 0x3000,
 	TABLE_AT = 0x4000,
 	PENDING_AT = 0x5000,
-
-	NOTIFY_BYTES = 4, /* a queue */
-	ISR_QUEUE = 1,
-	ISR_CONFIG = 2,
 };
 
 /* The common structure, section 4.1.4.3; 64-bit fields are two halves. */
@@ -81,185 +77,6 @@ static const struct field {
 static struct virtio_pci *of_dev(struct pci_dev *d)
 {
 	return container_of(d, struct virtio_pci, dev);
-}
-
-/* ---- interrupts: v->lock held ---- */
-
-static void line_follow(struct virtio_pci *v)
-{
-	pci_intx_set(&v->dev, v->isr != 0 && !v->msix.enabled);
-}
-
-static void interrupt(struct virtio_pci *v, uint16_t vector, uint8_t isr_bit)
-{
-	if (v->msix.enabled) {
-		msix_raise(&v->msix, vector);
-		return;
-	}
-	v->isr |= isr_bit;
-	line_follow(v);
-}
-
-/* A call of a queue that is watched, if there was one. */
-static void call_heard(struct virtio_pci *v, unsigned q)
-{
-	if (fd_drain(v->frontend->queues[q].call_fd) > 0)
-		interrupt(v, v->queues[q].vector, ISR_QUEUE);
-}
-
-static int way_change(struct virtio_pci *v, unsigned q, enum virtio_pci_way way, bool on)
-{
-	struct epoll_event ev = {.events = EPOLLIN, .data.u32 = q};
-	int call_fd = v->frontend->queues[q].call_fd;
-
-	switch (way) {
-	case VIRTIO_PCI_DIRECT:
-		return v->host->ops->irqfd(v->host, v->queues[q].gsi, call_fd, on);
-	case VIRTIO_PCI_WATCHED:
-		return epoll_ctl(v->calls_fd, on ? EPOLL_CTL_ADD : EPOLL_CTL_DEL, call_fd, &ev);
-	case VIRTIO_PCI_DROPPED:
-		break;
-	}
-	return 0;
-}
-
-static enum virtio_pci_way way_wanted(const struct virtio_pci *v, unsigned q)
-{
-	uint16_t vector = v->queues[q].vector;
-
-	if (v->msix.enabled && vector >= v->msix.nvectors)
-		return VIRTIO_PCI_DROPPED;
-	return v->msix.enabled && msix_is_direct(&v->msix, vector) ? VIRTIO_PCI_DIRECT
-								   : VIRTIO_PCI_WATCHED;
-}
-
-/*
- * Makes the queue's calls go where the registers say.  A call that came while they were watched is
- * heard before the watch ends; one that comes in between stays in the eventfd, where the next way
- * finds it.
- */
-static void way_follow(struct virtio_pci *v, unsigned q)
-{
-	struct virtio_pci_queue *queue = &v->queues[q];
-	enum virtio_pci_way way = way_wanted(v, q);
-	bool is_direct = way == VIRTIO_PCI_DIRECT;
-	unsigned gsi = is_direct ? v->msix.vectors[queue->vector].gsi : 0;
-
-	if (way == queue->way && gsi == queue->gsi)
-		return;
-	way_change(v, q, queue->way, false);
-	if (is_direct)
-		call_heard(v, q);
-	queue->way = way;
-	queue->gsi = gsi;
-	if (way_change(v, q, way, true) == 0 || !is_direct)
-		return;
-	queue->way = VIRTIO_PCI_WATCHED; /* no irqfd to be had: the long way works as well */
-	queue->gsi = 0;
-	way_change(v, q, VIRTIO_PCI_WATCHED, true);
-}
-
-static void ways_follow(struct virtio_pci *v)
-{
-	for (unsigned q = 0; q < v->nqueues; q++)
-		way_follow(v, q);
-}
-
-static void vector_changed(struct msix *m, unsigned vector)
-{
-	struct virtio_pci *v = container_of(m, struct virtio_pci, msix);
-
-	for (unsigned q = 0; q < v->nqueues; q++)
-		if (v->queues[q].vector == vector)
-			way_follow(v, q);
-}
-
-static void pending_poll(struct msix *m)
-{
-	struct virtio_pci *v = container_of(m, struct virtio_pci, msix);
-
-	for (unsigned q = 0; q < v->nqueues; q++)
-		if (v->queues[q].way == VIRTIO_PCI_WATCHED)
-			call_heard(v, q);
-}
-
-static const struct msix_ops msix_ops = {.poll = pending_poll, .changed = vector_changed};
-
-static void calls_ready(struct watch *w, uint32_t events)
-{
-	struct virtio_pci *v = container_of(w, struct virtio_pci, calls_watch);
-	struct epoll_event calls[FRONTEND_QUEUES_MAX];
-	int n;
-
-	(void)events;
-	pthread_mutex_lock(&v->lock);
-	n = epoll_wait(v->calls_fd, calls, FRONTEND_QUEUES_MAX, 0);
-	for (int i = 0; i < n; i++)
-		call_heard(v, calls[i].data.u32);
-	pthread_mutex_unlock(&v->lock);
-}
-
-static void config_changed(struct frontend_listener *l)
-{
-	struct virtio_pci *v = container_of(l, struct virtio_pci, listener);
-
-	pthread_mutex_lock(&v->lock);
-	interrupt(v, v->config_vector, ISR_CONFIG);
-	pthread_mutex_unlock(&v->lock);
-}
-
-static void vector_set(struct virtio_pci *v, unsigned q, uint32_t vector)
-{
-	if (q >= v->nqueues)
-		return;
-	v->queues[q].vector = vector < v->msix.nvectors ? (uint16_t)vector : VIRTIO_MSI_NO_VECTOR;
-	if (vector < v->msix.nvectors)
-		msix_use(&v->msix, vector);
-	way_follow(v, q);
-}
-
-/* The queue was reset: what it called before is over. */
-static void queue_forget(struct virtio_pci *v, unsigned q)
-{
-	fd_drain(v->frontend->queues[q].call_fd);
-	vector_set(v, q, VIRTIO_MSI_NO_VECTOR);
-}
-
-/* ---- doorbells ---- */
-
-/* Opens or closes the queue's doorbell at base; door_lock held. Without one, writes exit to us. */
-static void door_move(struct virtio_pci *v, unsigned q, uint64_t base, bool open)
-{
-	struct virtio_pci_queue *queue = &v->queues[q];
-
-	if (queue->door_is_open == open)
-		return;
-	if (v->host->ops->doorbell(v->host, false, base + NOTIFY_BYTES * q, 0, NULL,
-				   v->frontend->queues[q].kick_fd, open) == 0)
-		queue->door_is_open = open;
-}
-
-static void door_set(struct virtio_pci *v, unsigned q, bool on)
-{
-	if (q >= v->nqueues)
-		return;
-	pthread_mutex_lock(&v->door_lock);
-	v->queues[q].has_door = on;
-	door_move(v, q, v->door_base, on && v->door_base != 0);
-	pthread_mutex_unlock(&v->door_lock);
-}
-
-static void bar_mapped(struct pci_dev *d, unsigned bar, uint64_t address, bool mapped)
-{
-	struct virtio_pci *v = of_dev(d);
-	uint64_t base = address + NOTIFY_AT;
-
-	(void)bar;
-	pthread_mutex_lock(&v->door_lock);
-	v->door_base = mapped ? base : 0;
-	for (unsigned q = 0; q < v->nqueues; q++)
-		door_move(v, q, base, mapped && v->queues[q].has_door);
-	pthread_mutex_unlock(&v->door_lock);
 }
 
 /* ---- common structure: no lock held ---- */
@@ -362,7 +179,7 @@ static void own_write(struct virtio_pci *v, unsigned field, uint32_t value)
 		v->queue_select = (uint16_t)value;
 		break;
 	case QUEUE_MSIX_VECTOR:
-		vector_set(v, v->queue_select, value);
+		calls_vector_set(v, v->queue_select, value);
 		break;
 	default: /* read-only */
 		break;
@@ -378,12 +195,7 @@ static void status_write(struct virtio_pci *v, uint8_t status)
 	for (unsigned q = 0; q < v->nqueues; q++)
 		door_set(v, q, false);
 	pthread_mutex_lock(&v->lock);
-	for (unsigned q = 0; q < v->nqueues; q++)
-		queue_forget(v, q);
-	v->config_vector = VIRTIO_MSI_NO_VECTOR;
-	v->isr = 0;
-	msix_clear(&v->msix);
-	line_follow(v);
+	calls_forget(v);
 	pthread_mutex_unlock(&v->lock);
 }
 
@@ -400,7 +212,7 @@ static void queue_reset(struct virtio_pci *v, unsigned q)
 	frontend_queue_reset(v->frontend, q);
 	door_set(v, q, false);
 	pthread_mutex_lock(&v->lock);
-	queue_forget(v, q);
+	calls_queue_forget(v, q);
 	pthread_mutex_unlock(&v->lock);
 }
 
@@ -495,9 +307,7 @@ static uint64_t isr_read(struct virtio_pci *v, uint64_t at)
 	if (at != 0)
 		return 0;
 	pthread_mutex_lock(&v->lock);
-	isr = v->isr;
-	v->isr = 0;
-	line_follow(v);
+	isr = calls_isr_take(v);
 	pthread_mutex_unlock(&v->lock);
 	return isr;
 }
@@ -623,9 +433,14 @@ static void config_written(struct pci_dev *d, unsigned at, unsigned size)
 		master_follow(v);
 	pthread_mutex_lock(&v->lock);
 	msix_config_written(&v->msix);
-	ways_follow(v);
-	line_follow(v);
+	calls_follow(v);
 	pthread_mutex_unlock(&v->lock);
+}
+
+static void bar_mapped(struct pci_dev *d, unsigned bar, uint64_t address, bool mapped)
+{
+	(void)bar;
+	doors_move(of_dev(d), address + NOTIFY_AT, mapped);
 }
 
 static const struct pci_ops ops = {
@@ -695,7 +510,7 @@ static void add_capabilities(struct virtio_pci *v)
 	if (v->frontend->args.config_size > 0)
 		add_capability(v, VIRTIO_PCI_CAP_DEVICE_CFG, CONFIG_AT,
 			       v->frontend->args.config_size);
-	msix_init(&v->msix, &msix_ops, &v->dev, v->host, v->nqueues + 1, BAR, TABLE_AT, PENDING_AT);
+	msix_init(&v->msix, &calls_msix_ops, &v->dev, v->host, v->nqueues + 1, BAR, TABLE_AT, PENDING_AT);
 	at = add_capability(v, VIRTIO_PCI_CAP_PCI_CFG, 0, 0);
 	memset(&v->dev.writable[at + VIRTIO_PCI_CAP_BAR], 0xff, 1);
 	memset(&v->dev.writable[at + VIRTIO_PCI_CAP_OFFSET], 0xff, 12);
@@ -709,7 +524,6 @@ int virtio_pci_init(struct virtio_pci *v, struct frontend *f, struct pci_bus *bu
 	int r;
 
 	*v = (struct virtio_pci){.frontend = f,
-				 .listener.config_changed = config_changed,
 				 .host = host,
 				 .loop = loop,
 				 .nqueues = f->args.nqueues,
@@ -723,16 +537,9 @@ int virtio_pci_init(struct virtio_pci *v, struct frontend *f, struct pci_bus *bu
 	v->dev.config[PCI_REVISION_ID] = 1;
 	pci_dev_bar(&v->dev, BAR, BAR_BYTES, true, false);
 	add_capabilities(v);
-	v->calls_fd = epoll_create1(EPOLL_CLOEXEC);
-	if (v->calls_fd < 0)
-		return err_set(e, errno, "%s: cannot watch its interrupts", f->args.name);
-	v->calls_watch = (struct watch){.fd = v->calls_fd, .ready = calls_ready};
-	r = loop_add(loop, &v->calls_watch, EPOLLIN);
+	r = calls_init(v);
 	if (r < 0)
 		return err_set(e, -r, "%s: cannot watch its interrupts", f->args.name);
-	pthread_mutex_lock(&v->lock);
-	ways_follow(v);
-	pthread_mutex_unlock(&v->lock);
 	f->listener = &v->listener;
 	return pci_add(bus, &v->dev, e);
 }
@@ -744,12 +551,7 @@ void virtio_pci_fini(struct virtio_pci *v)
 	for (unsigned q = 0; q < v->nqueues; q++)
 		door_set(v, q, false);
 	v->frontend->listener = NULL;
-	if (v->calls_fd >= 0) {
-		loop_remove(v->loop, &v->calls_watch);
-		for (unsigned q = 0; q < v->nqueues; q++)
-			way_change(v, q, v->queues[q].way, false);
-	}
-	fd_close(&v->calls_fd);
+	calls_fini(v);
 	msix_fini(&v->msix);
 	pthread_mutex_destroy(&v->lock);
 	pthread_mutex_destroy(&v->door_lock);
