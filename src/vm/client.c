@@ -26,7 +26,7 @@ static const char *remedy(int errnum)
 	}
 }
 
-static int dial(const char *word, struct err *e)
+static int dial(const char *word, unsigned ms, struct err *e)
 {
 	char path[sizeof(((struct sockaddr_un *)0)->sun_path) + 1];
 	auto_fd fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
@@ -39,7 +39,7 @@ static int dial(const char *word, struct err *e)
 	if (strlen(path) >= sizeof(address.sun_path))
 		return err_say(e, ENAMETOOLONG, "too long for the path of a socket");
 	memcpy(address.sun_path, path, strlen(path));
-	r = fd_timeout_set(fd, CLIENT_TIMEOUT_MS);
+	r = fd_timeout_set(fd, ms);
 	if (r < 0)
 		return err_set(e, -r, "cannot set a time limit");
 	if (connect(fd, (struct sockaddr *)&address, sizeof(address)) < 0)
@@ -82,10 +82,11 @@ static void take_verdict(void *context, const char *path, const char *value)
 		snprintf(reply->error, sizeof(reply->error), "%s", value);
 }
 
-static int read_failed(int errnum, struct err *e)
+static int read_failed(int errnum, unsigned ms, struct err *e)
 {
 	if (errnum == EAGAIN)
-		return err_say(e, ETIMEDOUT, "no answer within %d s", CLIENT_TIMEOUT_MS / 1000);
+		return err_say(e, ETIMEDOUT, "no answer within %u.%u s", ms / 1000,
+			       ms % 1000 / 100);
 	if (errnum == ENODATA)
 		return err_say(e, EPIPE, "hung up without an answer");
 	if (errnum == EMSGSIZE)
@@ -102,10 +103,10 @@ static void wait_for_hangup(int fd)
 	}
 }
 
-int client_ask(const char *word, const char *line, bool wait_for_end,
-	       struct client_reply *ret_reply, struct err *e)
+/* fd is that of a dial(), or why it failed. */
+static int ask(int fd, const char *line, unsigned ms, struct client_reply *ret_reply,
+	       struct err *e)
 {
-	auto_fd fd = dial(word, e);
 	int r;
 
 	ret_reply->is_ok = false;
@@ -117,10 +118,27 @@ int client_ask(const char *word, const char *line, bool wait_for_end,
 		return err_set(e, -r, "cannot send");
 	r = read_line(fd, ret_reply->text, sizeof(ret_reply->text));
 	if (r < 0)
-		return read_failed(-r, e);
+		return read_failed(-r, ms, e);
 	if (json_read(ret_reply->text, take_verdict, ret_reply) < 0)
 		return err_say(e, EPROTO, "the answer is not JSON; is this a VM's control socket?");
-	if (ret_reply->is_ok && wait_for_end)
-		wait_for_hangup(fd);
 	return 0;
+}
+
+int client_ask(const char *word, const char *line, bool wait_for_end,
+	       struct client_reply *ret_reply, struct err *e)
+{
+	auto_fd fd = dial(word, CLIENT_TIMEOUT_MS, e);
+	int r = ask(fd, line, CLIENT_TIMEOUT_MS, ret_reply, e);
+
+	if (r == 0 && ret_reply->is_ok && wait_for_end)
+		wait_for_hangup(fd);
+	return r;
+}
+
+int client_ask_within(const char *word, const char *line, unsigned ms,
+		      struct client_reply *ret_reply, struct err *e)
+{
+	auto_fd fd = dial(word, ms, e);
+
+	return ask(fd, line, ms, ret_reply, e);
 }

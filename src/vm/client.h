@@ -24,3 +24,7 @@ struct client_reply {
  */
 int client_ask(const char *word, const char *line, bool wait_for_end,
 	       struct client_reply *ret_reply, struct err *e) MUST_CHECK;
+
+/* The same, of a VM that has so long to answer. */
+int client_ask_within(const char *word, const char *line, unsigned ms,
+		      struct client_reply *ret_reply, struct err *e) MUST_CHECK;

@@ -78,6 +78,9 @@ int command_trace(int argc, char **argv);
 /* Running VMs that have a name. */
 int command_list(int argc, char **argv);
 
+/* What running VMs do, live. */
+int command_top(int argc, char **argv);
+
 /* What the host has and lacks. */
 int command_check(int argc, char **argv);
 
@@ -103,3 +106,4 @@ extern const struct arg command_create_args[];
 extern const struct arg command_log_args[];
 extern const struct arg command_trace_args[];
 extern const struct arg command_policy_args[];
+extern const struct arg command_top_args[];

@@ -9,12 +9,9 @@
 
 #include "base/log.h"
 
-#include <dirent.h>
 #include <errno.h>
 #include <stdbool.h>
 #include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
 
 static void show(const char *name, const char *reply)
 {
@@ -28,68 +25,53 @@ static void show(const char *name, const char *reply)
 	       up, (unsigned long long)(r.mem_bytes >> 20), r.nvcpus);
 }
 
-/* One socket's name without its ending; *count counts the VMs that answer. */
-static int list_one(const char *name, bool as_json, unsigned *count)
+struct listing {
+	bool as_json;
+	unsigned count; /* VMs that answered */
+	int code;
+};
+
+static void list_one(void *context, const char *name)
 {
 	static struct client_reply reply;
+	struct listing *l = context;
 	struct err e = {0};
 	char path[128];
 
 	if (vm_name_path(name, path, sizeof(path), &e) < 0)
-		return 0; /* not one of ours */
+		return; /* too long: nobody could listen there */
 	if (client_ask(path, "status\n", false, &reply, &e) < 0) {
 		if (e.code == ECONNREFUSED || e.code == ENOENT)
-			return 0; /* it has ended */
+			return; /* it has ended */
 		log_error("list: %s: %s", path, e.text);
-		return -e.code;
+		l->code = EXIT_CODE_ERROR;
+		return;
 	}
-	if (as_json)
-		printf("%s{\"name\":\"%s\",\"status\":%s}", *count ? "," : "", name, reply.text);
-	else if (*count == 0)
+	if (l->as_json)
+		printf("%s{\"name\":\"%s\",\"status\":%s}", l->count ? "," : "", name, reply.text);
+	else if (l->count == 0)
 		printf("%-24s %-10s %8s %12s %10s %5s\n", "NAME", "STATE", "PROCESS", "UP",
 		       "MEMORY", "VCPUS");
-	if (!as_json)
+	if (!l->as_json)
 		show(name, reply.text);
-	++*count;
-	return 0;
-}
-
-static int is_socket(const struct dirent *entry)
-{
-	const char *end = strrchr(entry->d_name, '.');
-
-	return end && strcmp(end, ".sock") == 0;
+	l->count++;
 }
 
 static int list(bool as_json)
 {
-	char dir[128];
-	struct dirent **entries = NULL;
-	unsigned count = 0;
+	struct listing l = {.as_json = as_json, .code = EXIT_CODE_OK};
 	struct err e = {0};
-	int code = EXIT_CODE_OK, n = 0;
 
-	if (vm_name_dir(dir, sizeof(dir), &e) == 0)
-		n = scandir(dir, &entries, is_socket, alphasort);
-	if (n < 0 && errno != ENOENT)
-		err_set(&e, errno, "%s", dir);
-	if (e.code) {
-		log_error("list: %s", e.text);
-		return EXIT_CODE_ERROR;
-	}
 	fputs(as_json ? "[" : "", stdout);
-	for (int i = 0; i < n; i++) {
-		*strrchr(entries[i]->d_name, '.') = '\0';
-		if (list_one(entries[i]->d_name, as_json, &count) < 0)
-			code = EXIT_CODE_ERROR;
-		free(entries[i]);
+	if (vm_names_each(list_one, &l, &e) < 0) {
+		log_error("list: %s", e.text);
+		l.code = EXIT_CODE_ERROR;
 	}
-	free(entries);
 	if (as_json)
 		puts("]");
-	else if (count == 0 && code == EXIT_CODE_OK)
+	else if (l.count == 0 && l.code == EXIT_CODE_OK)
 		puts("no VM with a name is running; crosvm run --name NAME gives it one");
-	return code;
+	return l.code;
 }
 
 int command_list(int argc, char **argv)

@@ -146,7 +146,7 @@ static void status_is_printed_for_people(void **state)
 	snprintf(expected, sizeof(expected),
 		 "%s: running, process 7, up 1:02:03, 512 MiB, 2 vCPUs\n"
 		 "  block0     block    running    process 8, restarted 2 times\n"
-		 "  rng0       rng      thre?ad   \n",
+		 "  rng0       rng      thre\\x1bad\n",
 		 path);
 	assert_string_equal(said, expected);
 	assert_string_equal(complained, "");
@@ -212,7 +212,7 @@ static void statistics_are_shown_without_control_characters(void **state)
 
 	(void)state;
 	snprintf(expected, sizeof(expected),
-		 "%s:\n  free                 3 MiB\n  a?b                  0\n", path);
+		 "%s:\n  free                 3 MiB\n  a\\x1bb               0\n", path);
 	assert_int_equal(run_with(command_balloon_stats,
 				  "{\"ok\":true,\"age_ms\":5,\"stats\":{\"free_bytes\":3145728,"
 				  "\"a\\u001bb\":\"\\u001b\"},\"x\":1}\n",

@@ -51,6 +51,11 @@ const struct command commands[] = {
 	 "Exits of its vCPUs, what its devices and its main process did, with times.\n" SOCKET_ABOUT},
 	{"list", command_list, "Lists the running virtual machines that have a name", "",
 	 command_json_args, NULL},
+	{"top", command_top, "Shows what virtual machines do, live", "[SOCKET...]",
+	 command_top_args,
+	 "Without SOCKET all running ones that have a name; of a single SOCKET each process,\n"
+	 "device and reason of exits. The first sample is since the VM began, the others since\n"
+	 "the one before. The key q ends it.\n" SOCKET_ABOUT},
 	{"create_qcow2", command_create_qcow2, "Makes an empty disk image", "FILE SIZE",
 	 command_create_args,
 	 "In qcow2 format; what FILE held before is gone.\n"

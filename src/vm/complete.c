@@ -19,7 +19,6 @@
 #include "vm/names.h"
 
 #include <ctype.h>
-#include <dirent.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -165,29 +164,18 @@ static void offer_names(const struct typing *t)
 	}
 }
 
-static int is_socket(const struct dirent *entry)
+static void offer_vm(void *typing, const char *name)
 {
-	const char *end = strrchr(entry->d_name, '.');
-
-	return end && strcmp(end, ".sock") == 0;
+	offer(typing, name, "running virtual machine");
 }
 
 /* Names of running VMs; a path is fine as well. */
 static void offer_vms(const struct typing *t)
 {
-	struct dirent **entries = NULL;
-	struct err e = {0};
-	char dir[128];
-	int n = 0;
+	struct err e;
 
-	if (vm_name_dir(dir, sizeof(dir), &e) == 0)
-		n = scandir(dir, &entries, is_socket, alphasort);
-	for (int i = 0; i < n; i++) {
-		*strrchr(entries[i]->d_name, '.') = '\0';
-		offer(t, entries[i]->d_name, "running virtual machine");
-		free(entries[i]);
-	}
-	free(entries);
+	if (vm_names_each(offer_vm, (void *)(uintptr_t)t, &e) < 0)
+		e.code = 0; /* then there are none */
 	offer_files("");
 }
 

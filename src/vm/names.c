@@ -3,6 +3,7 @@
 #include "vm/names.h"
 
 #include <ctype.h>
+#include <dirent.h>
 #include <errno.h>
 #include <stdbool.h>
 #include <stdio.h>
@@ -77,6 +78,35 @@ int vm_name_path(const char *name, char *buf, size_t room, struct err *e)
 	if ((size_t)snprintf(buf, room, "%s/%s.sock", dir, name) >= room)
 		return err_say(e, ENAMETOOLONG, "%s/%s.sock: too long for the path of a socket",
 			       dir, name);
+	return 0;
+}
+
+static int is_socket(const struct dirent *entry)
+{
+	const char *end = strrchr(entry->d_name, '.');
+
+	return end && strcmp(end, ".sock") == 0;
+}
+
+int vm_names_each(void (*each)(void *context, const char *name), void *context, struct err *e)
+{
+	struct dirent **entries = NULL;
+	struct err ignored;
+	char dir[DIR_MAX];
+	int n, r = vm_name_dir(dir, sizeof(dir), e);
+
+	if (r < 0)
+		return r;
+	n = scandir(dir, &entries, is_socket, alphasort);
+	if (n < 0)
+		return errno == ENOENT ? 0 : err_set(e, errno, "%s", dir);
+	for (int i = 0; i < n; i++) {
+		*strrchr(entries[i]->d_name, '.') = '\0';
+		if (vm_name_check(entries[i]->d_name, &ignored) == 0) /* else not one of ours */
+			each(context, entries[i]->d_name);
+		free(entries[i]);
+	}
+	free(entries);
 	return 0;
 }
 

@@ -27,6 +27,13 @@ int vm_name_dir_make(struct err *e) MUST_CHECK;
 int vm_name_path(const char *name, char *buf, size_t room, struct err *e) MUST_CHECK;
 
 /*
+ * Calls back for each name whose socket is there, in their order; the VM may have ended without
+ * removing it.  0, also without a directory; or -errno.
+ */
+int vm_names_each(void (*each)(void *context, const char *name), void *context,
+		  struct err *e) MUST_CHECK;
+
+/*
  * What a command is given: a path, if it has a "/" or is a file here; else a name.  buf gets the
  * path, cut if it does not fit, which no socket has.
  */

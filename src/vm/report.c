@@ -3,6 +3,7 @@
 #include "vm/report.h"
 
 #include "base/json.h"
+#include "base/log.h"
 #include "base/opt.h"
 
 #include <stdio.h>
@@ -11,10 +12,7 @@
 
 void report_text(char *field, size_t room, const char *value)
 {
-	snprintf(field, room, "%s", value);
-	for (; *field; field++)
-		if ((unsigned char)*field < 0x20 || *field == 0x7f)
-			*field = '?';
+	log_clean(field, room, value, strlen(value));
 }
 
 uint64_t report_number(const char *value)
@@ -82,8 +80,8 @@ static void take_device(struct report *r, const char *path, const char *value)
 
 	if (end == path || n >= CONTROL_DEVICES_MAX)
 		return;
-	if (n >= r->ndevices)
-		r->ndevices = (unsigned)n + 1;
+	for (; r->ndevices <= n; r->ndevices++)
+		memset(&r->devices[r->ndevices], 0, sizeof(r->devices[0]));
 	d = &r->devices[n];
 	if (counter)
 		counter_take(&d->counters, counter, report_number(value));
@@ -145,7 +143,7 @@ int report_read(const char *text, struct report *ret)
 {
 	int r;
 
-	memset(ret, 0, sizeof(*ret));
+	memset(ret, 0, offsetof(struct report, devices)); /* they are large, and usually few */
 	r = json_read(text, take, ret);
 	for (unsigned i = 0; i < ret->ndevices; i++)
 		if (strcmp(ret->devices[i].type, "balloon") == 0)

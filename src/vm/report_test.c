@@ -61,12 +61,12 @@ static void hostile_replies_stay_within_bounds(void **state)
 				      i, i);
 	snprintf(text + n, sizeof(text) - n, "\"actual_bytes\":5}}}}");
 	assert_int_equal(report_read(text, &r), 0);
-	assert_string_equal(r.state, "a?[2Jb");
+	assert_string_equal(r.state, "a\\x1b[2Jb");
 	assert_int_equal(r.pid, 0);
 	assert_int_equal(r.uptime_ms, 0);
 	assert_int_equal(r.ndevices, 2);
 	assert_int_equal(r.devices[1].counters.n, REPORT_COUNTERS_MAX);
-	assert_string_equal(r.devices[1].counters.list[0].name, "a?very long name of a c");
+	assert_string_equal(r.devices[1].counters.list[0].name, "a\\x07very long name of ");
 	assert_int_equal(r.actual_bytes, 0); /* was one too many */
 	assert_int_equal(report_read("{", &r), -EINVAL);
 	assert_int_equal(r.ndevices, 0);
