@@ -207,4 +207,4 @@ def test_policy_that_the_host_lacks_is_an_error_only_if_asked_for(start):
     vm.process.wait(PATIENCE_S)
     assert vm.process.returncode == HOST
     assert vm.end() == ('crosvm: --balloon policy=chromeos: /dev/chromeos-low-mem: '
-                        'No such file or directory; policy=off does without\n')
+                        'No such file or directory; check the path; policy=off does without\n')

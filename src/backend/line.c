@@ -3,6 +3,7 @@
 #include "backend/line.h"
 
 #include "base/fd.h"
+#include "base/listen.h"
 #include "base/iov.h"
 #include "base/num.h"
 
@@ -270,35 +271,13 @@ static int open_file(struct line *l, const struct line_options *o, struct err *e
 	return 0;
 }
 
-/* A socket left behind by a process that is gone; one that answers is somebody else's. */
-static bool remove_stale(const struct sockaddr_un *a)
-{
-	auto_fd fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-	struct stat st;
-
-	return fd >= 0 && connect(fd, (const struct sockaddr *)a, sizeof(*a)) < 0 &&
-	       errno == ECONNREFUSED && lstat(a->sun_path, &st) == 0 && S_ISSOCK(st.st_mode) &&
-	       unlink(a->sun_path) == 0;
-}
-
 static int open_socket(struct line *l, const struct line_options *o, struct err *e)
 {
-	struct sockaddr_un a = {.sun_family = AF_UNIX};
-	auto_fd fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	auto_fd fd = listen_at(o->path, 1, 0777, e);
 	int r;
 
-	if (strlen(o->path) >= sizeof(a.sun_path))
-		return err_say(e, ENAMETOOLONG,
-			       "%s: longer than a socket's name can be (%zu bytes)", o->path,
-			       sizeof(a.sun_path) - 1);
-	memcpy(a.sun_path, o->path, strlen(o->path));
 	if (fd < 0)
-		return err_set(e, errno, "cannot make a socket");
-	r = bind(fd, (const struct sockaddr *)&a, sizeof(a));
-	if (r < 0 && errno == EADDRINUSE && remove_stale(&a))
-		r = bind(fd, (const struct sockaddr *)&a, sizeof(a));
-	if (r < 0 || listen(fd, 1) < 0)
-		return err_set(e, errno, "%s: cannot listen", o->path);
+		return fd;
 	l->listener.fd = fd;
 	r = loop_add(l->loop, &l->listener, EPOLLIN);
 	if (r < 0) {

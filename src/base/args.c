@@ -57,7 +57,7 @@ static size_t distance(const char *a, size_t a_length, const char *b, size_t b_l
 static const char *similar_name(const struct arg *table, const char *name, size_t n)
 {
 	const char *best = NULL;
-	size_t best_distance = 3;
+	size_t best_distance = n < 5 ? 2 : 3;
 
 	if (n < 3 || n > NAME_MAX_GUESS)
 		return NULL;

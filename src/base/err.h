@@ -17,14 +17,20 @@ enum { ERR_TEXT_MAX = 1024 };
 
 struct err {
 	int code;		 /* errno value, positive; 0 while no error is set */
-	char text[ERR_TEXT_MAX]; /* one line, no newline, cut at the buffer's end */
+	char text[ERR_TEXT_MAX]; /* one line, no newline, cut at the buffer's end; or empty */
 };
 
-/* Sets the message to "<text>: <what errnum means>" and returns -errnum. errnum > 0. */
+/*
+ * Sets the message to "<text>: <what errnum means>", with "; <what mends it>" for those numbers for
+ * which one answer fits all, and returns -errnum.  errnum > 0.
+ */
 int err_set(struct err *e, int errnum, const char *format, ...) PRINTF(3, 4);
 
 /* Sets the message to exactly the text and returns -errnum; for errors errno has no words for. */
 int err_say(struct err *e, int errnum, const char *format, ...) PRINTF(3, 4);
+
+/* Sets no message, for somebody else has told the user already, and returns -errnum. */
+int err_told(struct err *e, int errnum);
 
 /* Puts "<text>: " in front of the message that is there and returns -code. */
 int err_in(struct err *e, const char *format, ...) PRINTF(2, 3);

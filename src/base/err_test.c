@@ -15,7 +15,7 @@ static void set_ends_with_the_cause(void **state)
 
 	(void)state;
 	assert_int_equal(err_set(&e, ENOENT, "cannot open %s", "a.img"), -ENOENT);
-	assert_string_equal(e.text, "cannot open a.img: No such file or directory");
+	assert_string_equal(e.text, "cannot open a.img: No such file or directory; check the path");
 	assert_int_equal(e.code, ENOENT);
 }
 
@@ -37,7 +37,19 @@ static void context_goes_in_front_and_keeps_the_code(void **state)
 	err_set(&e, EACCES, "cannot open");
 	assert_int_equal(err_in(&e, "%s", "a.img"), -EACCES);
 	assert_int_equal(err_in(&e, "--block"), -EACCES);
-	assert_string_equal(e.text, "--block: a.img: cannot open: Permission denied");
+	assert_string_equal(e.text,
+			    "--block: a.img: cannot open: Permission denied; check who may use it");
+}
+
+static void what_was_told_already_has_no_text(void **state)
+{
+	struct err e;
+
+	(void)state;
+	err_set(&e, EACCES, "cannot open");
+	assert_int_equal(err_told(&e, EIO), -EIO);
+	assert_int_equal(e.code, EIO);
+	assert_string_equal(e.text, "");
 }
 
 static void text_that_does_not_fit_is_cut(void **state)
@@ -67,6 +79,7 @@ int main(void)
 		cmocka_unit_test(set_ends_with_the_cause),
 		cmocka_unit_test(say_is_the_text_alone),
 		cmocka_unit_test(context_goes_in_front_and_keeps_the_code),
+		cmocka_unit_test(what_was_told_already_has_no_text),
 		cmocka_unit_test(text_that_does_not_fit_is_cut),
 	};
 

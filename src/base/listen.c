@@ -74,7 +74,7 @@ static int name_take(int sock, const struct sockaddr_un *a, struct err *e)
 	return r;
 }
 
-int listen_at(const char *path, int backlog, struct err *e)
+int listen_at(const char *path, int backlog, mode_t mode, struct err *e)
 {
 	struct sockaddr_un a = {.sun_family = AF_UNIX};
 	auto_fd fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
@@ -88,6 +88,8 @@ int listen_at(const char *path, int backlog, struct err *e)
 			       "%s: longer than a socket's path can be (%zu bytes)", path,
 			       sizeof(a.sun_path) - 1);
 	memcpy(a.sun_path, path, strlen(path));
+	if (fchmod(fd, mode) < 0)
+		return err_set(e, errno, "cannot set the mode of %s", path);
 	lock = directory_lock(path);
 	r = name_take(fd, &a, e);
 	if (r == 0 && listen(fd, backlog) < 0)

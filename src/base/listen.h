@@ -5,9 +5,11 @@
 #include "base/attr.h"
 #include "base/err.h"
 
+#include <sys/types.h>
+
 /*
  * A non-blocking stream socket that listens at path, or -errno.  A socket that nobody listens on is
- * replaced; one with a listener, or a file that is no socket, is an error.  The file's mode is that
- * of the umask; removing it is up to the caller.
+ * replaced; one with a listener, or a file that is no socket, is an error.  The file gets mode less
+ * the umask; removing it is up to the caller.
  */
-int listen_at(const char *path, int backlog, struct err *e) MUST_CHECK;
+int listen_at(const char *path, int backlog, mode_t mode, struct err *e) MUST_CHECK;

@@ -31,7 +31,7 @@ static int connect_to_path(void)
 static void test_listens_and_does_not_block(void **state)
 {
 	struct err e = {0};
-	auto_fd fd = listen_at(path, 2, &e);
+	auto_fd fd = listen_at(path, 2, 0777, &e);
 
 	(void)state;
 	assert_true(fd >= 0);
@@ -47,9 +47,9 @@ static void test_stale_socket_is_replaced(void **state)
 	auto_fd fd = -1;
 
 	(void)state;
-	close(listen_at(path, 1, &e));
+	close(listen_at(path, 1, 0777, &e));
 	assert_int_equal(connect_to_path(), -ECONNREFUSED);
-	fd = listen_at(path, 1, &e);
+	fd = listen_at(path, 1, 0777, &e);
 	assert_true(fd >= 0);
 	assert_int_equal(connect_to_path(), 0);
 }
@@ -57,11 +57,11 @@ static void test_stale_socket_is_replaced(void **state)
 static void test_live_socket_is_refused(void **state)
 {
 	struct err e = {0};
-	auto_fd fd = listen_at(path, 1, &e);
+	auto_fd fd = listen_at(path, 1, 0777, &e);
 
 	(void)state;
 	assert_true(fd >= 0);
-	assert_int_equal(listen_at(path, 1, &e), -EADDRINUSE);
+	assert_int_equal(listen_at(path, 1, 0777, &e), -EADDRINUSE);
 	assert_non_null(strstr(e.text, "running program"));
 	assert_int_equal(connect_to_path(), 0);
 }
@@ -72,7 +72,7 @@ static void test_other_files_are_left_alone(void **state)
 
 	(void)state;
 	close(open(path, O_CREAT | O_WRONLY | O_CLOEXEC, 0600));
-	assert_int_equal(listen_at(path, 1, &e), -EEXIST);
+	assert_int_equal(listen_at(path, 1, 0777, &e), -EEXIST);
 	assert_int_equal(access(path, F_OK), 0);
 }
 
@@ -83,8 +83,8 @@ static void test_long_and_impossible_paths_are_refused(void **state)
 
 	(void)state;
 	memset(longest, 'x', sizeof(longest) - 1);
-	assert_int_equal(listen_at(longest, 1, &e), -ENAMETOOLONG);
-	assert_int_equal(listen_at("/nowhere/at/all", 1, &e), -ENOENT);
+	assert_int_equal(listen_at(longest, 1, 0777, &e), -ENAMETOOLONG);
+	assert_int_equal(listen_at("/nowhere/at/all", 1, 0777, &e), -ENOENT);
 	assert_non_null(strstr(e.text, "/nowhere/at/all"));
 }
 

@@ -279,8 +279,11 @@ static int unknown_key(const struct opt *table, const char *key, struct err *e)
 		used += (size_t)snprintf(known + used, sizeof(known) - used, "%s%s",
 					 used ? ", " : "", table->name);
 	if (used == 0)
-		return err_say(e, EINVAL, "unknown key \"%s\": no keys are taken here", key);
-	return err_say(e, EINVAL, "unknown key \"%s\"; known: %s", key, known);
+		return err_say(e, EINVAL, "unknown key \"%.100s\": no keys are taken here", key);
+	for (char *at = known; *at; at++)
+		if (*at == '_')
+			*at = '-';
+	return err_say(e, EINVAL, "unknown key \"%.100s\"; known: %s", key, known);
 }
 
 static const struct opt *row_marked_first(const struct opt *table)

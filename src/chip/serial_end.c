@@ -14,6 +14,7 @@
 
 #include "base/fd.h"
 #include "base/leftover.h"
+#include "base/listen.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -99,42 +100,20 @@ static int file_open(struct serial_end *s, struct err *e)
 	return 0;
 }
 
-/* Whether the path is a socket that nobody listens on. */
-static bool is_stale(const struct sockaddr_un *address)
-{
-	auto_fd fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-
-	return fd >= 0 && connect(fd, (const struct sockaddr *)address, sizeof(*address)) < 0 &&
-	       errno == ECONNREFUSED;
-}
-
 static int unix_open(struct serial_end *s, struct err *e)
 {
-	struct sockaddr_un address = {.sun_family = AF_UNIX};
-	const struct sockaddr *a = (const struct sockaddr *)&address;
 	const char *path = s->config.path;
 	int r;
 
-	if (strlen(path) >= sizeof(address.sun_path))
-		return err_set(e, ENAMETOOLONG, "%s: cannot listen", path);
-	memcpy(address.sun_path, path, strlen(path) + 1);
-	s->listen_fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-	if (s->listen_fd < 0 || fchmod(s->listen_fd, 0600) < 0)
-		return err_set(e, errno, "%s: cannot create a socket", path);
-	r = bind(s->listen_fd, a, sizeof(address));
-	if (r < 0 && errno == EADDRINUSE && is_stale(&address) && unlink(path) == 0)
-		r = bind(s->listen_fd, a, sizeof(address));
-	if (r < 0)
-		return err_set(e, errno, "%s: cannot listen", path);
+	s->listen_fd = listen_at(path, 1, 0600, e);
+	if (s->listen_fd < 0)
+		return s->listen_fd;
 	r = leftover_add(path, e);
-	if (r < 0) {
+	if (r < 0)
 		unlink(path);
-		return r;
-	}
-	s->has_leftover = true;
-	if (listen(s->listen_fd, 1) < 0)
-		return err_set(e, errno, "%s: cannot listen", path);
-	return 0;
+	else
+		s->has_leftover = true;
+	return r;
 }
 
 static int pty_link(struct serial_end *s, struct err *e)

@@ -737,6 +737,18 @@ static void remark(const struct block *b)
 		log_warn("%s: %s", b->path, b->image.remark);
 }
 
+static int block_check(const struct device *d, struct err *e)
+{
+	const struct block *b = container_of(d, const struct block, device);
+
+	if (!b->path)
+		return err_say(e, EINVAL, "path=FILE is missing");
+	if (b->id && strlen(b->id) > VIRTIO_BLK_ID_BYTES)
+		return err_say(e, EINVAL, "id: \"%.100s\": more than %d bytes", b->id,
+			       VIRTIO_BLK_ID_BYTES);
+	return 0;
+}
+
 static int block_open(struct device *d, struct err *e)
 {
 	static const uint32_t sizes[] = {0, 512, 4096};
@@ -752,10 +764,6 @@ static int block_open(struct device *d, struct err *e)
 	int r;
 
 	b->again.fd = b->limit.timer.watch.fd = -1;
-	if (!b->path)
-		return err_say(e, EINVAL, "path=FILE is missing");
-	if (b->id && strlen(b->id) > VIRTIO_BLK_ID_BYTES)
-		return err_say(e, EINVAL, "id=%s: more than %d bytes", b->id, VIRTIO_BLK_ID_BYTES);
 	r = image_open(&b->image, &o, e);
 	if (r == 0)
 		r = open_pool(b, e);
@@ -900,6 +908,7 @@ const struct device_type block_type = {
 	.fds = 7 + 3 * IMAGE_BACKING_MAX,
 	.opts = block_opts,
 	.calls = block_calls,
+	.check = block_check,
 	.defaults = block_defaults,
 	.queues = block_queues,
 	.open = block_open,

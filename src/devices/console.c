@@ -477,14 +477,21 @@ static void console_defaults(struct device *d)
 	port_defaults(&console_of(d)->first);
 }
 
-/* Which end the options name: exactly one. */
-static int port_line_options(const struct port_options *o, struct line_options *ret, struct err *e)
+static int check_port(const struct port_options *o, struct err *e)
 {
 	int named = (o->file != NULL) + (o->socket != NULL) + (o->type != TYPE_AUTO);
 
 	if (named != 1)
-		return err_say(e, EINVAL, "%s of stdio, pty, sink, file=FILE and socket=PATH",
-			       named > 1 ? "only one" : "one");
+		return err_say(e, EINVAL, "%s of stdio, pty, sink, file=FILE and socket=PATH%s",
+			       named > 1 ? "only one" : "one", named > 1 ? "" : " is needed");
+	if (o->name && strlen(o->name) > NAME_MAX_BYTES)
+		return err_say(e, EINVAL, "name: \"%.100s\": more than %d bytes", o->name,
+			       NAME_MAX_BYTES);
+	return 0;
+}
+
+static void port_line_options(const struct port_options *o, struct line_options *ret)
+{
 	*ret = (struct line_options){
 		.input = o->input, .output = o->output, .file_bytes = o->limit};
 	ret->path = o->file ? o->file : o->socket;
@@ -497,7 +504,35 @@ static int port_line_options(const struct port_options *o, struct line_options *
 		ret->input = STDIN_FILENO;
 		ret->output = STDOUT_FILENO;
 	}
-	return 0;
+}
+
+static int check_port_text(const char *text, unsigned number, struct err *e)
+{
+	struct port *p auto_free = calloc(1, sizeof(*p));
+	int r;
+
+	if (!p)
+		return err_set(e, ENOMEM, "cannot read the options");
+	if (number >= PORTS_MAX)
+		return err_say(e, E2BIG, "more than %d ports", PORTS_MAX);
+	port_defaults(&p->options);
+	r = opt_parse(port_opts, p, text, e);
+	if (r == 0)
+		r = check_port(&p->options, e);
+	opt_fini(port_opts, p);
+	return r < 0 ? err_in(e, "port %u", number) : 0;
+}
+
+static int console_check(const struct device *d, struct err *e)
+{
+	const struct console *c = container_of(d, const struct console, device);
+	auto_free char *copy = c->ports ? strdup(c->ports) : NULL;
+	char *rest = copy, *text;
+	int r = check_port(&c->first, e);
+
+	for (unsigned n = 1; r == 0 && rest && (text = strsep(&rest, ";")); n++)
+		r = check_port_text(text, n, e);
+	return r;
 }
 
 static void announce(const struct port *p)
@@ -511,16 +546,12 @@ static int port_open(struct port *p, struct err *e)
 	struct line_options o;
 	int r;
 
-	if (p->options.name && strlen(p->options.name) > NAME_MAX_BYTES)
-		return err_say(e, EINVAL, "name=%s: longer than %d bytes", p->options.name,
-			       NAME_MAX_BYTES);
 	p->is_console = !p->options.name || p->options.console;
 	p->line.readable = port_readable;
 	p->line.writable = port_writable;
 	p->line.changed = port_changed;
-	r = port_line_options(&p->options, &o, e);
-	if (r == 0)
-		r = line_open(&p->line, p->console->device.loop, &o, e);
+	port_line_options(&p->options, &o);
+	r = line_open(&p->line, p->console->device.loop, &o, e);
 	if (r == 0)
 		announce(p);
 	return r;
@@ -531,8 +562,6 @@ static int add_port(struct console *c, const char *text, struct err *e)
 	struct port *p = &c->port[c->nports];
 	int r = 0;
 
-	if (c->nports == PORTS_MAX)
-		return err_say(e, E2BIG, "more than %d ports", PORTS_MAX);
 	p->console = c;
 	p->number = c->nports++;
 	port_defaults(&p->options);
@@ -673,6 +702,7 @@ const struct device_type console_type = {
 	.fds = 3 * PORTS_MAX + 2, /* in, out, listening; again, resize */
 	.opts = console_opts,
 	.calls = console_calls,
+	.check = console_check,
 	.defaults = console_defaults,
 	.queues = console_queues,
 	.open = console_open,

@@ -122,7 +122,7 @@ struct device *device_new(const struct device_type *type, const char *name,
 	}
 	if (type->defaults)
 		type->defaults(d);
-	if (parse(d, options, e) < 0) {
+	if (parse(d, options, e) < 0 || (type->check && type->check(d, e) < 0)) {
 		device_free(d);
 		return NULL;
 	}

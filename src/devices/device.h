@@ -64,6 +64,12 @@ struct device_type {
 	bool kernel_threads;	  /* uses io_uring; jail/jail.h */
 	unsigned fds;		  /* most that it holds open besides those of the front end */
 
+	/*
+	 * Whether the options go together, of a struct that is not open; main asks too, before it
+	 * starts anything.  Optional.
+	 */
+	int (*check)(const struct device *d, struct err *e);
+
 	/* Defaults of the options, before parsing. Optional. */
 	void (*defaults)(struct device *d);
 

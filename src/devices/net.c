@@ -15,6 +15,7 @@
 #include "base/num.h"
 #include "virtio/ids.h"
 
+#include <arpa/inet.h>
 #include <errno.h>
 #include <linux/if_tun.h>
 #include <linux/vhost.h>
@@ -216,8 +217,18 @@ static int check_user(const struct net *n, struct err *e)
 	return passt_forward_check(n->forward, e);
 }
 
-static int check_options(const struct net *n, struct err *e)
+static int check_address(const char *key, const char *text, struct err *e)
 {
+	struct in_addr unused;
+
+	if (!text || inet_pton(AF_INET, text, &unused) == 1)
+		return 0;
+	return err_say(e, EINVAL, "%s: \"%.100s\": not an IPv4 address such as 10.0.2.1", key, text);
+}
+
+static int net_check(const struct device *d, struct err *e)
+{
+	const struct net *n = container_of(d, const struct net, device);
 	int kinds = (n->tap != NULL || n->host_ip != NULL) + (n->tap_fd != NO_FD) + n->user;
 
 	if (kinds == 0)
@@ -229,11 +240,14 @@ static int check_options(const struct net *n, struct err *e)
 		return err_say(e, EINVAL, "tap-fd=%u: a tap that is set up already, it goes with "
 					  "neither tap=NAME nor host_ip=ADDRESS", n->tap_fd);
 	if (!n->host_ip != !n->netmask)
-		return err_say(e, EINVAL, "host_ip and netmask go together");
+		return err_say(e, EINVAL, "host-ip and netmask go together");
+	if (check_address("host-ip", n->host_ip, e) < 0 ||
+	    check_address("netmask", n->netmask, e) < 0)
+		return -e->code;
 	if (n->mac.is_set && n->mac.byte[0] & 1)
 		return err_say(e, EINVAL, "mac: the first byte is odd, which makes it the address "
 					  "of a group");
-	return 0;
+	return net_gate_check(n, e);
 }
 
 /* No two cards with one address: frames would go to either of them. */
@@ -270,9 +284,7 @@ static int lock_tap(struct net *n, const char *name, struct err *e)
 /* Of a network without rights only the address is kept: passt is the device process's own. */
 static int keep_user(struct net *n, struct err *e)
 {
-	int r = check_options(n, e);
-
-	return r == 0 ? lock_mac(n, e) : r;
+	return lock_mac(n, e);
 }
 
 /* A tap vanishes with its last descriptor, but the next process needs it, so main has it. */
@@ -290,9 +302,7 @@ static int net_keep(struct device *d, struct err *e)
 
 	if (n->user)
 		return keep_user(n, e);
-	r = check_options(n, e);
-	if (r == 0)
-		r = tap_open(&o, fds, name, e);
+	r = tap_open(&o, fds, name, e);
 	if (r < 0)
 		return r;
 	for (unsigned i = 0; i < n->queues; i++)
@@ -575,6 +585,7 @@ const struct device_type net_type = {
 	.fds = 2 * NET_PAIRS_MAX + 6 + DEVICE_KEPT_MAX,
 	.opts = net_opts,
 	.calls = net_calls,
+	.check = net_check,
 	.defaults = net_defaults,
 	.keep = net_keep,
 	.queues = net_queues,

@@ -227,6 +227,8 @@ void net_tx_resume(struct net *n);
 
 /* init: nothing is open; open: before the jail; close: in every state after init. */
 void net_gate_init(struct net *n);
+/* Whether rules and limits can be read, and go with the rest of the options. */
+int net_gate_check(const struct net *n, struct err *e) MUST_CHECK;
 int net_gate_open(struct net *n, struct err *e) MUST_CHECK;
 void net_gate_close(struct net *n);
 

@@ -8,10 +8,12 @@
  */
 #include "devices/net.h"
 
+#include "base/fd.h"
 #include "base/json.h"
 
 #include <errno.h>
 #include <linux/virtio_net.h>
+#include <stdlib.h>
 
 static_assert((int)NET_HEAD_MAX == (int)EGRESS_HEAD_MAX, "what is copied is what rules look at");
 
@@ -47,14 +49,30 @@ static int check_vhost(const struct net *n, struct err *e)
 		       "pass here; leave vhost out");
 }
 
-static int open_rules(struct net *n, struct err *e)
+static int read_rules(const struct net *n, struct egress *rules, struct err *e)
 {
-	int r = egress_add(&n->gate.rules, "allow", n->allow, e);
+	int r = egress_add(rules, "allow", n->allow, e);
 
 	if (r == 0)
-		r = egress_add(&n->gate.rules, "deny", n->deny, e);
-	if (r == 0 && n->log && !egress_is_on(&n->gate.rules))
+		r = egress_add(rules, "deny", n->deny, e);
+	if (r == 0 && n->log && !egress_is_on(rules))
 		r = err_say(e, EINVAL, "log: nothing is refused without allow or deny");
+	return r;
+}
+
+int net_gate_check(const struct net *n, struct err *e)
+{
+	struct egress *rules auto_free = calloc(1, sizeof(*rules));
+
+	if (!rules)
+		return err_set(e, ENOMEM, "cannot read the rules");
+	return check_vhost(n, e) < 0 ? -e->code : read_rules(n, rules, e);
+}
+
+static int open_rules(struct net *n, struct err *e)
+{
+	int r = read_rules(n, &n->gate.rules, e);
+
 	if (r == 0)
 		r = egress_log_open(&n->gate.log, n->log, n->device.name, e);
 	if (egress_is_on(&n->gate.rules))
@@ -71,10 +89,8 @@ int net_gate_open(struct net *n, struct err *e)
 {
 	const struct limit_values v = {.bps = n->bps, .ops = n->pps, .burst_ms = n->burst};
 	struct loop *loop = n->device.loop;
-	int r = check_vhost(n, e);
+	int r = open_rules(n, e);
 
-	if (r == 0)
-		r = open_rules(n, e);
 	if (r < 0)
 		return r;
 	n->gate.tx.opened = tx_opened;

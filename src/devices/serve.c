@@ -24,6 +24,8 @@
 #include <malloc.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
 
 enum { EXIT_USAGE = 2 };
 
@@ -69,16 +71,20 @@ static int enter_jail(const struct serve_args *a, struct device *d, struct err *
 static int sockets_open(const struct serve_args *a, int *ret_sock, int *ret_listen, int *ret_control,
 			struct err *e)
 {
+	struct stat st;
+
 	*ret_sock = *ret_listen = *ret_control = -1;
 	if (a->socket_path) {
-		*ret_listen = listen_at(a->socket_path, 1, e);
-		return *ret_listen < 0 ? *ret_listen : 0;
+		*ret_listen = listen_at(a->socket_path, 1, 0777, e);
+		return *ret_listen < 0 ? err_in(e, "--socket") : 0;
 	}
 	*ret_sock = a->spawned ? DEVICE_FD_VHOST_USER : a->fd;
 	if (a->spawned)
 		*ret_control = DEVICE_FD_CONTROL;
 	if (fcntl(*ret_sock, F_SETFD, FD_CLOEXEC) < 0)
-		return err_set(e, errno, "descriptor %d", *ret_sock);
+		return err_say(e, errno, "--fd: descriptor %d is not open", *ret_sock);
+	if (fstat(*ret_sock, &st) < 0 || !S_ISSOCK(st.st_mode))
+		return err_say(e, ENOTSOCK, "--fd: descriptor %d is no socket", *ret_sock);
 	return 0;
 }
 

@@ -116,7 +116,7 @@ static void test_what_cannot_be_opened_is_told(void **state)
 	char path[200];
 
 	(void)state;
-	expect(1, "descriptor 59: Bad file descriptor", ARGUMENTS("rng", "--fd", "59"));
+	expect(1, "--fd: descriptor 59 is not open", ARGUMENTS("rng", "--fd", "59"));
 	expect(1, "cannot listen at /nosuch/s", ARGUMENTS("rng", "--socket", "/nosuch/s"));
 	memset(path, 'x', sizeof(path) - 1);
 	path[sizeof(path) - 1] = '\0';

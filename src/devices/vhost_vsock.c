@@ -151,12 +151,17 @@ static void vhost_vsock_defaults(struct device *d)
 	vhost_vsock_of(d)->fd = -1;
 }
 
+static int vhost_vsock_check(const struct device *d, struct err *e)
+{
+	const struct vhost_vsock *v = container_of(d, const struct vhost_vsock, device);
+
+	return v->cid > 0 ? 0 : err_say(e, EINVAL, "cid=N is missing");
+}
+
 static int vhost_vsock_open(struct device *d, struct err *e)
 {
 	struct vhost_vsock *v = vhost_vsock_of(d);
 
-	if (v->cid == 0)
-		return err_say(e, EINVAL, "cid=N is missing");
 	v->fd = vhost_kernel_open("/dev/vhost-vsock", "vhost_vsock", &v->known, e);
 	if (v->fd < 0)
 		return v->fd;
@@ -209,6 +214,7 @@ const struct device_type vhost_vsock_type = {
 	.fds = 1,
 	.opts = vhost_vsock_opts,
 	.calls = vhost_vsock_calls,
+	.check = vhost_vsock_check,
 	.defaults = vhost_vsock_defaults,
 	.open = vhost_vsock_open,
 	.prepare = vhost_vsock_prepare,

@@ -289,8 +289,10 @@ static void vsock_defaults(struct device *d)
 	v->connections = 1024;
 }
 
-static int options_check(struct vsock *v, struct err *e)
+static int vsock_check(const struct device *d, struct err *e)
 {
+	const struct vsock *v = container_of(d, const struct vsock, device);
+
 	if (v->cid == 0)
 		return err_say(e, EINVAL, "cid=N is missing");
 	if (!v->socket)
@@ -300,10 +302,7 @@ static int options_check(struct vsock *v, struct err *e)
 
 static int vsock_keep(struct device *d, struct err *e)
 {
-	struct vsock *v = vsock_of(d);
-	int r = options_check(v, e);
-
-	return r < 0 ? r : host_keep(v, e);
+	return host_keep(vsock_of(d), e);
 }
 
 static int vsock_open(struct device *d, struct err *e)
@@ -387,6 +386,7 @@ const struct device_type vsock_type = {
 	.fds = VSOCK_CONNECTIONS_MAX + 4, /* listening; connector, again, retry */
 	.opts = vsock_opts,
 	.calls = vsock_calls,
+	.check = vsock_check,
 	.defaults = vsock_defaults,
 	.keep = vsock_keep,
 	.open = vsock_open,

@@ -251,7 +251,7 @@ static void answer_ready(struct watch *w, uint32_t events)
 
 int host_keep(struct vsock *v, struct err *e)
 {
-	auto_fd fd = listen_at(v->socket, BACKLOG, e);
+	auto_fd fd = listen_at(v->socket, BACKLOG, 0777, e);
 	int r = fd < 0 ? fd : leftover_add(v->socket, e);
 
 	if (r == 0)

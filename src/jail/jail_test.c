@@ -434,7 +434,7 @@ static const char *no_policy(void)
 		return "no error";
 	return strcmp(e.text,
 		      "jail of test: /nonexistent/test_device.policy: cannot open the policy: "
-		      "No such file or directory") == 0
+		      "No such file or directory; check the path") == 0
 		       ? NULL
 		       : SAY("%s", e.text);
 }

@@ -277,7 +277,8 @@ static void files_include_files_one_level_deep(void **state)
 			    "relative:1: 'inner': an included path starts with / or ./");
 	x->rules->count = 0;
 	assert_string_equal(file_refusal(x, "nothing"),
-			    "absent: cannot open the policy: No such file or directory");
+			    "absent: cannot open the policy: No such file or directory; check "
+			    "the path");
 }
 
 static void odd_files_are_refused(void **state)

@@ -26,6 +26,9 @@ static int open_failed(const char *path, int errnum, struct err *e)
 			       "%s: not there; load kvm-intel or kvm-amd (modprobe), and enable "
 			       "virtualization in the firmware or in the outer hypervisor",
 			       path);
+	case EISDIR:
+	case ENOTDIR:
+		return err_say(e, errnum, "%s: not a KVM device", path);
 	default:
 		return err_set(e, errnum, "%s: cannot open", path);
 	}

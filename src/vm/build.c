@@ -36,7 +36,9 @@ static int stage_control(struct machine *m, struct err *e)
 		return 0;
 	if (m->config->name && vm_name_dir_make(e) < 0)
 		return err_in(e, "--name");
-	return control_init(&m->control, &m->loop, m->config->socket, &machine_control_ops, m, e);
+	if (control_init(&m->control, &m->loop, m->config->socket, &machine_control_ops, m, e) < 0)
+		return err_in(e, m->config->name ? "--name" : "--socket");
+	return 0;
 }
 
 static int stage_kvm(struct machine *m, struct err *e)
@@ -179,6 +181,8 @@ static int stage_cpus(struct machine *m, struct err *e)
 	unsigned n = m->config->cpus;
 	int r = cpus_init(&m->cpus, &m->vm, n, &m->ports, &m->mmio, &events, e);
 
+	if (r < 0)
+		return err_in(e, "--cpus");
 	for (unsigned i = 0; i < m->cpus.count; i++)
 		m->cpus.cpu[i].trace = recorder_cpu_ring(&m->recorder, i);
 	for (unsigned i = 0; i < n && r == 0; i++)

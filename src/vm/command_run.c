@@ -31,10 +31,10 @@ static int run_configured(struct config *config)
 		log_error("%s", e.text);
 		code = EXIT_CODE_BUILD;
 	} else {
-		if (machine_build(m, config, &code, &e) < 0)
-			log_error("%s", e.text);
-		else
+		if (machine_build(m, config, &code, &e) == 0)
 			code = machine_run(m);
+		else if (e.text[0])
+			log_error("%s", e.text);
 		machine_fini(m);
 	}
 	free(m);

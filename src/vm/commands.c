@@ -115,6 +115,9 @@ static int take(const struct command_reader *reader, void *context, enum args_ki
 {
 	if (kind == ARGS_WRONG)
 		return -EINVAL;
+	if (item->value && !*item->value)
+		return err_say(e, EINVAL, "%s%s\"\": an empty word has no meaning here",
+			       item->arg ? item->arg->name : "", item->arg ? ": " : "");
 	if (kind == ARGS_OPTION)
 		return reader->option(context, item, e);
 	if (reader->word)

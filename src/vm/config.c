@@ -120,7 +120,8 @@ static int set_option(struct parse *p, const struct config_option *o, const char
 
 static int set_kernel(struct config *c, const char *path, struct err *e)
 {
-	int r = config_file_check(path, R_OK, "give the path of a bzImage or vmlinux", e);
+	int r = *path ? config_file_check(path, R_OK, "give the path of a bzImage or vmlinux", e)
+		      : err_say(e, EINVAL, "\"\": not the path of a bzImage or vmlinux");
 
 	if (r < 0)
 		return err_in(e, "kernel");
@@ -337,12 +338,16 @@ static bool take(struct parse *p, enum args_kind kind, const struct args_item *s
 
 	if (strcmp(name, "help") == 0)
 		return true;
-	if (strcmp(name, "cfg") == 0)
-		config_file_read(&p->files, p->table, said->value, p->errors);
-	else if (strcmp(name, "dump-config") == 0)
-		p->wants_dump = true;
-	else if (kind != ARGS_WRONG && config_item_add(&p->words, &item, e) < 0)
+	if (strcmp(name, "cfg") == 0 && !*said->value) {
+		err_say(e, EINVAL, "--cfg: a value is missing: FILE");
 		kind = ARGS_WRONG;
+	} else if (strcmp(name, "cfg") == 0) {
+		config_file_read(&p->files, p->table, said->value, p->errors);
+	} else if (strcmp(name, "dump-config") == 0) {
+		p->wants_dump = true;
+	} else if (kind != ARGS_WRONG && config_item_add(&p->words, &item, e) < 0) {
+		kind = ARGS_WRONG;
+	}
 	if (kind == ARGS_WRONG)
 		config_error_note(p->errors, e);
 	return false;

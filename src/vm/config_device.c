@@ -79,6 +79,9 @@ int config_file_check(const char *path, int mode, const char *remedy, struct err
 		return err_say(e, errno, "%s: %s; %s", path, strerror(errno), remedy);
 	if (S_ISDIR(st.st_mode))
 		return err_say(e, EISDIR, "%s: this is a directory; %s", path, remedy);
+	if (!S_ISREG(st.st_mode) && !S_ISBLK(st.st_mode))
+		return err_say(e, EINVAL, "%s: neither a regular file nor a block device; %s", path,
+			       remedy);
 	if (faccessat(AT_FDCWD, path, mode, AT_EACCESS) == 0)
 		return 0;
 	return err_say(e, errno, "%s: %s; uid %u needs permission to %s it", path, strerror(errno),
@@ -110,7 +113,7 @@ static int check_inherited_type(const char *path, int fd, struct err *e)
 	if (fstat(fd, &st) < 0)
 		return err_set(e, errno, "%s", path);
 	if (!S_ISREG(st.st_mode) && !S_ISBLK(st.st_mode))
-		return err_say(e, EINVAL, "%s: neither a file nor a block device", path);
+		return err_say(e, EINVAL, "%s: neither a regular file nor a block device", path);
 	return 0;
 }
 
@@ -247,11 +250,8 @@ bool config_has_stdio_device(const struct config *c)
 }
 
 /* What only main can know of virtual sockets. */
-static int check_vsock(const struct config *c, const struct opt *table, void *scratch,
-		       struct err *e)
+static int check_vsock(const struct config *c, struct err *e)
 {
-	if (*(uint32_t *)opt_field(opt_find(table, "cid"), scratch) == 0)
-		return err_say(e, EINVAL, "cid=N is missing");
 	for (unsigned i = 0; i < c->ndevices; i++)
 		if (c->devices[i].virtio_id == VIRTIO_ID_VSOCK)
 			return err_say(e, EINVAL, "a guest takes one such device, and has one");
@@ -286,6 +286,8 @@ static int check_text(struct config *c, const struct device_type *type, const ch
 	if (type->defaults)
 		type->defaults(scratch);
 	r = opt_parse(table, scratch, text, e);
+	if (r == 0 && type->check)
+		r = type->check(scratch, e);
 	if (r == 0 && type->virtio_id == VIRTIO_ID_BLOCK)
 		r = check_block(c, table, scratch, &d->inherited_fd, e);
 	if (r == 0 && type->virtio_id == VIRTIO_ID_BALLOON && has_balloon(c))
@@ -293,7 +295,7 @@ static int check_text(struct config *c, const struct device_type *type, const ch
 	if (r == 0 && type->virtio_id == VIRTIO_ID_BALLOON)
 		take_balloon(c, table, scratch);
 	if (r == 0 && type->virtio_id == VIRTIO_ID_VSOCK)
-		r = check_vsock(c, table, scratch, e);
+		r = check_vsock(c, e);
 	d->queues = r == 0 && type->queues ? type->queues(scratch) : 0;
 	d->on_stdio = r == 0 && is_on_stdio(table, scratch);
 	if (d->on_stdio && config_has_stdio_device(c))

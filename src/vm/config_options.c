@@ -219,6 +219,8 @@ static int add_serial(struct config *c, const char *value, struct err *e)
 		return err_say(e, E2BIG, "too many serial ports; a PC has %d", CONFIG_SERIAL_MAX);
 	r = opt_parse(serial_config_opts, &s, value, e);
 	if (r == 0)
+		r = serial_config_check(&s, e);
+	if (r == 0)
 		r = check_serial(c, &s, e);
 	if (r < 0)
 		opt_fini(serial_config_opts, &s);

@@ -82,6 +82,13 @@ static void fake_defaults(struct device *d)
 	container_of(d, struct fake, device)->output = -1;
 }
 
+static int fake_check(const struct device *d, struct err *e)
+{
+	if (container_of(d, const struct fake, device)->cid == 0)
+		return err_say(e, EINVAL, "cid=N is missing");
+	return 0;
+}
+
 static unsigned fake_queues(const struct device *d)
 {
 	return container_of(d, const struct fake, device)->queues;
@@ -114,12 +121,14 @@ static const struct device_type vhost_vsock_type = {.name = "vhost_vsock",
 						    .summary = "Sockets of the kernel",
 						    .virtio_id = 19,
 						    .size = sizeof(struct fake),
-						    .opts = vhost_vsock_opts};
+						    .opts = vhost_vsock_opts,
+						    .check = fake_check};
 static const struct device_type vsock_type = {.name = "vsock",
 					      .summary = "Sockets",
 					      .virtio_id = 19,
 					      .size = sizeof(struct fake),
-					      .opts = vsock_opts};
+					      .opts = vsock_opts,
+					      .check = fake_check};
 
 /* In place of the program's own tables. */
 const struct device_type *const device_types[] = {&balloon_type,     &block_type, &console_type,
@@ -133,15 +142,6 @@ const struct device_type *device_type_find(const char *name)
 			return *t;
 	return NULL;
 }
-
-static const char *const serial_types[] = {"stdio", "file", "unix", "pty", "sink", NULL};
-const struct opt serial_config_opts[] = {
-	OPT_CHOICE_FIRST(struct serial_config, type, serial_types, "Kind"),
-	OPT_NUMBER(struct serial_config, com, 1, 4, "Port"),
-	OPT_TEXT(struct serial_config, path, "FILE", "File"),
-	OPT_END,
-};
-const struct serial_config serial_config_default = {.com = 1};
 
 static char dir[] = "/tmp/config-test-XXXXXX";
 static struct config config;
@@ -530,7 +530,7 @@ static void inherited_descriptor_must_be_given(void **state)
 		"--disk: /proc/self/fd/78: this descriptor is not yours to give");
 	assert_int_equal(dup2(open("/dev/null", O_RDONLY | O_CLOEXEC), 78), 78);
 	refused("-d /proc/self/fd/78 kernel",
-		"--disk: /proc/self/fd/78: neither a file nor a block device");
+		"--disk: /proc/self/fd/78: neither a regular file nor a block device");
 	close(fd);
 	close(77);
 	close(78);
@@ -807,8 +807,8 @@ static void mistakes_in_files_are_told_with_their_lines(void **state)
 	write_file("vm.conf", "kernel = kernel\nkernel = a.img\n");
 	refused("--cfg vm.conf", "vm.conf:2: a.img: one kernel is enough, kernel");
 	refused("--cfg none.conf kernel",
-		"--cfg: none.conf: cannot open it: No such file or directory");
-	refused("--cfg . kernel", "--cfg: .: cannot read it: Is a directory");
+		"--cfg: none.conf: cannot open it: No such file or directory; check the path");
+	refused("--cfg . kernel", "--cfg: .: cannot read it: Is a directory; name a file");
 }
 
 static void what_is_dumped_reads_the_same(void **state)

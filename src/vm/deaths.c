@@ -139,5 +139,7 @@ int device_failed_to_open(struct vm_device *d, int r, struct err *e)
 	d->death.fd = -1;
 	if (spawn_reap(&d->child, &end) < 0)
 		return err_in(e, "%s", d->name);
+	if (end.kind == SPAWN_EXITED)
+		return err_told(e, -r);
 	return err_say(e, -r, "%s: %s", d->name, end.text);
 }

@@ -13,7 +13,8 @@ struct row {
 static const struct row rows[] = {
 	{EXIT_CODE_OK, EXIT_CODE_OK, NULL, "the guest powered off, or was stopped by command"},
 	{EXIT_CODE_ERROR, EXIT_CODE_ERROR, NULL, "a failure at run time, or a command that failed"},
-	{EXIT_CODE_USAGE, EXIT_CODE_USAGE, NULL, "wrong command line"},
+	{EXIT_CODE_USAGE, EXIT_CODE_USAGE, NULL,
+	 "a mistake on the command line, such as a file that is not there"},
 	{EXIT_CODE_HOST, EXIT_CODE_HOST, NULL, "the host lacks something: see crosvm check"},
 	{EXIT_CODE_BUILD, EXIT_CODE_BUILD, NULL,
 	 "the kernel, a disk or another input cannot be used"},

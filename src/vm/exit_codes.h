@@ -11,7 +11,7 @@
 enum exit_code {
 	EXIT_CODE_OK = 0,	    /* the guest powered off, or was stopped by command */
 	EXIT_CODE_ERROR = 1,	    /* something failed while the guest ran, or a command failed */
-	EXIT_CODE_USAGE = 2,	    /* wrong command line */
+	EXIT_CODE_USAGE = 2,	    /* a mistake on the command line */
 	EXIT_CODE_HOST = 3,	    /* the host lacks something */
 	EXIT_CODE_BUILD = 4,	    /* kernel, disk or other input cannot be used */
 	EXIT_CODE_RESET = 32,	    /* the guest asked for a reset */

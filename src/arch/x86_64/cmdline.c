@@ -19,7 +19,8 @@ int cmdline_write(struct gmem *m, const char *first, const char *rest, size_t li
 	if (n > limit)
 		return err_say(
 			e, E2BIG,
-			"kernel command line of %zu characters is too long: this kernel takes %zu",
+			"kernel command line of %zu characters is too long: this kernel takes %zu; "
+			"shorten --params",
 			n, limit);
 	if (!gmem_write(m, at, first, nfirst) || !gmem_fill(m, at + nfirst, ' ', gap) ||
 	    !gmem_write(m, at + nfirst + gap, rest ? rest : "", nrest + 1))

@@ -187,7 +187,8 @@ static int cmdline_fill(struct mb_block *b, const struct arch_kernel *k, struct 
 			       words[0] ? " " : "", words);
 
 	if (n < 0 || (size_t)n >= sizeof(b->cmdline))
-		return err_say(e, E2BIG, "command line of %d characters is too long: at most %d", n,
+		return err_say(e, E2BIG, "command line of %d characters is too long: at most %d; "
+			       "shorten --params", n,
 			       CMDLINE_MAX);
 	return 0;
 }
