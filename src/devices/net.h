@@ -32,6 +32,9 @@ enum {
 	/* Buffers in hand for one frame: 64 KiB in pieces of 1 KiB. */
 	NET_HELD_MAX = 64,
 
+	/* Pieces of memory that a frame is received into. */
+	NET_RX_PIECES_MAX = 256,
+
 	/* What of a frame to the guest goes through us: Ethernet header and tag. */
 	NET_PEEK_BYTES = 18,
 
@@ -63,6 +66,7 @@ struct net_tx {
 	bool is_passed;	 /* the one that is held was judged, and paid for */
 	bool is_blocked; /* until the back end's descriptor is writable */
 	struct net_frame frame;
+	struct iovec iov[CHAIN_IOV_MAX + 2]; /* what is sent; not on the stack, to be cleared there */
 	struct chain chain;
 };
 
@@ -83,6 +87,10 @@ struct net_rx {
 		uint8_t peek[NET_PEEK_BYTES];
 	} head; /* received as one piece */
 	uint8_t *rest; /* what found no room; NET_HEADER_BYTES + NET_FRAME_MAX */
+
+	/* Where it is received, and what it fills; not on the stack, to be cleared there. */
+	struct iovec iov[NET_RX_PIECES_MAX + 2];
+	struct chain *filled[NET_HELD_MAX];
 
 	struct chain *chains; /* NET_HELD_MAX */
 };

@@ -29,7 +29,6 @@
 enum {
 	BATCH = 32,	/* frames between two looks at whether the driver wants an interrupt */
 	TURN_MAX = 256, /* frames of a pair before others get their turn */
-	PIECES_MAX = 256,
 	HEAD_BYTES = NET_HEADER_BYTES + NET_PEEK_BYTES, /* of a frame, that are with us */
 	WANTED_MIN = 2048,
 	REST_BYTES = NET_HEADER_BYTES + NET_FRAME_MAX,
@@ -79,6 +78,7 @@ static void hold(struct net_pair *p, size_t bytes)
 			vq_break(q, "receive buffer without room for a header");
 			return;
 		}
+		chain_prefetch(c); /* its header is written once a frame is there */
 		rx->nheld++;
 		rx->held_bytes += chain_left(c, CHAIN_WRITABLE);
 	}
@@ -121,14 +121,14 @@ static unsigned room_iov(struct net_rx *rx, struct iovec *v, unsigned max, size_
 static int receive(struct net_pair *p)
 {
 	struct net_backend *b = p->net->backend;
-	struct iovec v[PIECES_MAX + 2];
 	struct net_rx *rx = &p->rx;
+	struct iovec *v = rx->iov;
 	unsigned n = 1;
 	size_t room;
 	ssize_t r;
 
 	v[0] = iov_of(&rx->head, sizeof(rx->head));
-	n += room_iov(rx, &v[1], PIECES_MAX, &room);
+	n += room_iov(rx, &v[1], NET_RX_PIECES_MAX, &room);
 	v[n++] = iov_of(rx->rest, REST_BYTES);
 	r = b->ops->receive(b, p->index, v, n);
 	if (r < 0)
@@ -179,8 +179,8 @@ static unsigned chains_for(struct net_rx *rx, size_t bytes)
 /* The frame is complete and there is room. */
 static void deliver(struct net_pair *p)
 {
-	struct chain *chains[NET_HELD_MAX];
 	struct net_rx *rx = &p->rx;
+	struct chain **chains = rx->filled;
 	unsigned n = chains_for(rx, rx->total);
 	size_t at = 0;
 

@@ -47,7 +47,7 @@ static bool frame_begin(struct net *n, struct net_frame *f, struct chain *c)
 static int frame_send(struct net_pair *p)
 {
 	struct net_tx *tx = &p->tx;
-	struct iovec v[CHAIN_IOV_MAX + 2];
+	struct iovec *v = tx->iov;
 	struct net_backend *b = p->net->backend;
 	unsigned n = 0, nrest;
 	const struct iovec *rest = chain_iov(&tx->chain, CHAIN_READABLE, &nrest);
