@@ -66,3 +66,55 @@ def test_words_that_are_wrong(tmp_path):
     assert 'not a number of events from 1 to 500' in crosvm('trace', '-n', '501', 'x').stderr
     assert crosvm('trace').returncode == 2
     assert crosvm('trace', tmp_path / 'none').returncode == 1
+
+
+def test_triple_fault_leaves_a_trace(tmp_path):
+    elf = tmp_path / 'guest.elf'
+    # lidt of nothing; ud2
+    elf.write_bytes(bare.elf(b'\x0f\x01\x1d\x00\x00\x00\x00\x0f\x0b'))
+    trace = tmp_path / 'last.trace'
+    done = crosvm('run', '--trace-file', trace, elf)
+
+    assert done.returncode == 34
+    assert done.stderr == (f'crosvm: triple fault\ncrosvm: what the VM did last is in {trace}\n')
+    lines = trace.read_text().splitlines()
+    assert lines[0] == 'exit code 34: triple fault'
+    found = [LINE.fullmatch(line).groups()[1:] for line in lines[1:]]
+    assert [event for source, event in found if source == 'vcpu0'] == [
+        'exit shutdown: triple fault']
+    assert ('main', 'ends with exit code 34') in found
+    assert crosvm('run', elf).stderr.endswith(' main: ends with exit code 34\n')
+
+
+def test_death_of_main_leaves_a_trace(start, tmp_path):
+    trace = tmp_path / 'last.trace'
+    vm = start(bare.HALT, '--trace-file', str(trace))
+    vm.process.kill()
+    _, err = vm.process.communicate()
+
+    assert err == f'crosvm: the main process died\ncrosvm: what the VM did last is in {trace}\n'
+    lines = trace.read_text().splitlines()
+    assert lines[0] == 'the main process died'
+    assert any(line.endswith(' main       command status') for line in lines)
+
+
+def test_device_that_keeps_dying_leaves_a_trace(start, tmp_path):
+    trace = tmp_path / 'last.trace'
+    vm = start(bare.HALT, '--trace-file', str(trace))
+    with pytest.raises((AssertionError, ValueError)):  # it has ended, or ends while it is asked
+        for _ in range(30):
+            vm.kill('rng0')
+    _, err = vm.process.communicate()
+
+    assert vm.process.returncode == 36, err
+    text = trace.read_text()
+    assert text.startswith('exit code 36: rng0 died ')
+    assert text.count('rng0 killed by signal 9') >= 8
+
+
+def test_good_end_leaves_none(start, tmp_path):
+    trace = tmp_path / 'last.trace'
+    vm = start(bare.HALT, '--trace-file', str(trace))
+
+    assert vm.end() == 'crosvm: stopped by command\n'
+    assert not trace.exists()

@@ -73,5 +73,6 @@ def fixture_start(tmp_path):
         return vms[-1]
     yield start
     for vm in vms:
-        vm.process.kill()
-        vm.process.communicate()
+        if vm.process.returncode is None:
+            vm.process.kill()
+            vm.process.communicate()

@@ -151,6 +151,9 @@ static bool server_needs(const struct server *s, int fd)
 	for (size_t i = 0; i < s->main->count; i++)
 		if (s->main->table[i].log_fd == fd)
 			return true;
+	for (size_t i = 0; s->main->end && i < s->main->end->nfds; i++)
+		if (s->main->end->fds[i] == fd)
+			return true;
 	return fd == s->sock || fd == s->spawner.null_fd || fd == s->spawner.self_fd ||
 	       fd == s->spawner.ns.fd || fd == s->spawner.maker.fd || leftover_has_fd(fd);
 }
@@ -190,6 +193,8 @@ static NORETURN void server_run(const struct respawn *r, const struct spawner *s
 	while (server_turn(&s))
 		;
 	leftovers_remove(); /* main, which is nobody by now, may not */
+	if (r->end)
+		r->end->run(r->end->context);
 	_exit(0);
 }
 
@@ -210,14 +215,14 @@ static int server_fork(struct respawn *r, const struct spawner *s, int server_so
 }
 
 int respawn_init(struct respawn *r, struct spawner *s, const struct spawn_args *table, size_t count,
-		 struct err *e)
+		 const struct respawn_end *end, struct err *e)
 {
 	auto_fd main_sock = -1;
 	auto_fd server_sock = -1;
 	int pair[2];
 	int ret = fd_socketpair(SOCK_SEQPACKET, pair);
 
-	*r = (struct respawn){.sock = -1, .table = table, .count = count};
+	*r = (struct respawn){.sock = -1, .table = table, .count = count, .end = end};
 	r->server = (struct child){.pid = -1, .pidfd = -1, .report_fd = -1};
 	if (ret < 0)
 		return err_set(e, -ret, "cannot make a socket pair");

@@ -14,20 +14,29 @@
 #include "base/err.h"
 #include "jail/spawn.h"
 
+/* What the process still does when main is gone, for whatever reason. */
+struct respawn_end {
+	void (*run)(void *context);
+	void *context;	/* as it was at respawn_init(), but for memory that is shared */
+	const int *fds; /* nfds of them that it keeps open for this */
+	size_t nfds;
+};
+
 struct respawn {
 	int sock;
 	struct child server;
 	const struct spawn_args *table;
 	size_t count;
+	const struct respawn_end *end; /* or NULL */
 };
 
 /*
  * Forks the process, which begins with s.  Of the table's fds it uses the numbers only; the table
- * must outlive r.  Call while there is one thread and before guest memory is mapped, or its mapping
- * is copied.
+ * must outlive r, and so must end, which may be NULL.  Call while there is one thread and before
+ * guest memory is mapped, or its mapping is copied.
  */
 int respawn_init(struct respawn *r, struct spawner *s, const struct spawn_args *table, size_t count,
-		 struct err *e) MUST_CHECK;
+		 const struct respawn_end *end, struct err *e) MUST_CHECK;
 void respawn_fini(struct respawn *r);
 
 /*

@@ -51,7 +51,7 @@ static const char *set_up(struct trio *x, bool jailed)
 	};
 
 	if (spawner_init(&x->s, &x->e) < 0 ||
-	    respawn_init(&x->r, &x->s, table, ARRAY_LEN(table), &x->e) < 0 ||
+	    respawn_init(&x->r, &x->s, table, ARRAY_LEN(table), NULL, &x->e) < 0 ||
 	    spawner_finish(&x->s, &x->e) < 0)
 		return x->e.text;
 	if (jailed && jail_enter(&config, &x->e) < 0)
@@ -206,7 +206,7 @@ static void too_many_fds_are_an_error(void **state UNUSED)
 	struct spawner s = {.null_fd = -1, .self_fd = -1, .ns = {-1}};
 	struct err e;
 
-	assert_int_equal(respawn_init(&r, &s, many, 1, &e), -EINVAL);
+	assert_int_equal(respawn_init(&r, &s, many, 1, NULL, &e), -EINVAL);
 	assert_string_equal(e.text, "many: too many fds to restart it");
 	respawn_fini(&r);
 	respawn_fini(NULL);

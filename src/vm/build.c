@@ -27,7 +27,10 @@ static int stage_loop(struct machine *m, struct err *e)
 
 static int stage_recorder(struct machine *m, struct err *e)
 {
-	return recorder_init(&m->recorder, m->config->cpus, e);
+	const struct config *c = m->config;
+	int r = recorder_init(&m->recorder, c->cpus, e);
+
+	return r < 0 ? r : postmortem_init(&m->postmortem, &m->recorder, c->trace_file, c->name, e);
 }
 
 static int stage_control(struct machine *m, struct err *e)

@@ -67,6 +67,7 @@ void config_fini(struct config *c)
 	free(c->policy_dir);
 	free(c->kvm_device);
 	free(c->syslog_tag);
+	free(c->trace_file);
 	free(c->dump);
 	config_net_fini(&c->net);
 	for (unsigned i = 0; i < c->nserial; i++)

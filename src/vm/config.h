@@ -83,6 +83,7 @@ struct config {
 	int rings;        /* enum config_rings: packed ones are offered, or not */
 	int log_level;    /* enum log_level */
 	int syslog;	  /* enum journal_syslog */
+	char *trace_file; /* of the flight recorder, at a bad end; NULL: by name */
 	char *syslog_tag; /* NULL: "crosvm" */
 	bool pvpanic, debug_exit;
 

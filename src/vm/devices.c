@@ -324,13 +324,13 @@ static int devices_begin(struct machine *m, struct err *e)
 	return r;
 }
 
-static int spawner_start(struct vm_devices *all, struct err *e)
+static int spawner_start(struct vm_devices *all, const struct respawn_end *end, struct err *e)
 {
 	int r = spawner_init(&all->spawner, e);
 
 	all->has_spawner = r == 0;
 	if (r == 0) /* without devices it still removes what is left */
-		r = respawn_init(&all->respawn, &all->spawner, all->table, all->count, e);
+		r = respawn_init(&all->respawn, &all->spawner, all->table, all->count, end, e);
 	all->has_respawn = all->has_spawner && r == 0;
 	return r;
 }
@@ -365,7 +365,7 @@ int devices_spawn(struct machine *m, struct err *e)
 	if (r == 0)
 		r = table_make(m, e);
 	if (r == 0 && m->config->sandbox)
-		r = spawner_start(all, e);
+		r = spawner_start(all, postmortem_of(&m->postmortem, all), e);
 	if (r == 0)
 		r = devices_begin(m, e);
 	for (unsigned i = 0; i < all->count && r == 0; i++) {

@@ -24,6 +24,7 @@
 #include "vm/control.h"
 #include "vm/cpus.h"
 #include "vm/devices.h"
+#include "vm/postmortem.h"
 #include "vm/recorder.h"
 
 #include <pthread.h>
@@ -35,6 +36,7 @@ struct machine {
 	const struct config *config; /* borrowed */
 	struct loop loop;
 	struct recorder recorder;
+	struct postmortem postmortem;
 	struct kvm kvm;
 	struct vm vm;
 	struct gmem gmem;

@@ -66,7 +66,7 @@ int vm_name_dir_make(struct err *e)
 	return 0;
 }
 
-int vm_name_path(const char *name, char *buf, size_t room, struct err *e)
+int vm_name_file(const char *name, const char *ending, char *buf, size_t room, struct err *e)
 {
 	char dir[DIR_MAX];
 	int r = vm_name_check(name, e);
@@ -75,10 +75,15 @@ int vm_name_path(const char *name, char *buf, size_t room, struct err *e)
 		r = vm_name_dir(dir, sizeof(dir), e);
 	if (r < 0)
 		return r;
-	if ((size_t)snprintf(buf, room, "%s/%s.sock", dir, name) >= room)
-		return err_say(e, ENAMETOOLONG, "%s/%s.sock: too long for the path of a socket",
-			       dir, name);
+	if ((size_t)snprintf(buf, room, "%s/%s%s", dir, name, ending) >= room)
+		return err_say(e, ENAMETOOLONG, "%s/%s%s: too long for the path of a socket", dir,
+			       name, ending);
 	return 0;
+}
+
+int vm_name_path(const char *name, char *buf, size_t room, struct err *e)
+{
+	return vm_name_file(name, ".sock", buf, room, e);
 }
 
 static int is_socket(const struct dirent *entry)

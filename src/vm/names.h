@@ -23,6 +23,10 @@ int vm_name_dir(char *buf, size_t room, struct err *e) MUST_CHECK;
 /* Makes the directory unless it is there, and makes sure that nobody else can write to it. */
 int vm_name_dir_make(struct err *e) MUST_CHECK;
 
+/* The path of a file of that name, such as with ".trace" as its ending. */
+int vm_name_file(const char *name, const char *ending, char *buf, size_t room,
+		 struct err *e) MUST_CHECK;
+
 /* The path of the socket of that name. */
 int vm_name_path(const char *name, char *buf, size_t room, struct err *e) MUST_CHECK;
 

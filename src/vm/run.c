@@ -102,9 +102,22 @@ static int start(struct machine *m, int *ret_code, struct err *e)
 	signals_block();
 	m->started_ns = clock_ns();
 	trace(TRACE_VM, TRACE_VM_RUNS, 0, 0, 0);
+	recorder_state_set(&m->recorder, RECORDER_RUNS, 0, "");
 	timer_set(&m->silence, SILENCE_NS, 0);
 	cpus_resume(&m->cpus);
 	return 0;
+}
+
+/* For whoever wants to know what led to it. */
+static void record_end(struct machine *m, int code)
+{
+	bool is_bad = postmortem_is_due(code);
+
+	trace(TRACE_VM, TRACE_VM_ENDS, 0, (uint64_t)code, 0);
+	recorder_state_set(&m->recorder, is_bad ? RECORDER_ENDED_BADLY : RECORDER_ENDED_WELL, code,
+			   m->why);
+	if (is_bad)
+		postmortem_tell(&m->postmortem, !m->devices.has_respawn);
 }
 
 /* What the guest still had to say, then why it ended. */
@@ -121,6 +134,7 @@ static int finish(struct machine *m)
 	if (m->why[0] != '\0' && code != EXIT_CODE_KVM) /* said where it happened */
 		log_info("%s", m->why);
 	pthread_mutex_unlock(&m->end_lock);
+	record_end(m, code);
 	timer_fini(&m->silence, &m->loop);
 	return code;
 }
