@@ -49,6 +49,7 @@ struct image_mapping {
 	bool is_locked, is_exclusive;
 	bool is_over;   /* new clusters take the place of what is not zero */
 	bool is_rest;   /* the piece is all that is left of at */
+	bool is_bounced; /* what is under way of it goes through the buffer */
 
 	/* The piece under way. */
 	uint64_t bytes, moved; /* of the piece; and done of it */

@@ -143,7 +143,7 @@ static int open_buffers(struct qcow2 *q, struct err *e)
 	b->bytes = bytes;
 	b->last = &b->first;
 	for (; b->nfree < QCOW2_BUFFERS; b->nfree++) {
-		b->all[b->nfree] = b->free[b->nfree] = aligned_alloc(4096, bytes);
+		b->all[b->nfree] = b->free[b->nfree] = aligned_alloc(4096, bytes + QCOW2_SPARE);
 		if (!b->free[b->nfree])
 			return err_set(e, ENOMEM, "cannot make buffers");
 	}

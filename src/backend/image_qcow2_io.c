@@ -69,15 +69,28 @@ static void piece_fill(struct image_req *r)
 	m->moved = m->bytes;
 }
 
+/* Whether the piece is about the buffer itself: the old contents of a cluster, and the new. */
+static bool is_about_bounce(const struct image_req *r)
+{
+	const struct image_mapping *m = &r->mapping;
+
+	return m->at.v == &m->read_to && iov_address(&m->read_to) == (uintptr_t)r->bounce;
+}
+
+/* Where to put what has an address that direct I/O can't take; never over what is there already. */
+static void *bounce_place(const struct image_req *r)
+{
+	return (char *)r->bounce + (is_about_bounce(r) ? qcow2_of(r)->buffers.bytes : 0);
+}
+
 static void issue_done(struct aio_req *a, int64_t result)
 {
 	struct image_req *r = container_of(a, struct image_req, aio);
 	struct image_mapping *m = &r->mapping;
 
 	if (result > 0) {
-		if (a->op == AIO_READ && a->iov == &r->part &&
-		    iov_address(&r->part) == (uintptr_t)r->bounce)
-			iov_at_scatter(&m->at, r->bounce, (size_t)result);
+		if (a->op == AIO_READ && m->is_bounced)
+			iov_at_scatter(&m->at, bounce_place(r), (size_t)result);
 		iov_at_skip(&m->at, (size_t)result);
 		m->moved += (uint64_t)result;
 		r->retries = 0;
@@ -94,10 +107,11 @@ static void issue_done(struct aio_req *a, int64_t result)
 	qcow2_run(qcow2_of(r));
 }
 
-static void submit(struct image_req *r, const struct iovec *v, unsigned n)
+static void submit(struct image_req *r, const struct iovec *v, unsigned n, bool is_bounced)
 {
 	struct image_mapping *m = &r->mapping;
 
+	m->is_bounced = is_bounced;
 	r->aio.iov = v;
 	r->aio.niov = n;
 	r->aio.offset = m->host + m->moved;
@@ -112,28 +126,30 @@ static void issue_zeroes(struct image_req *r, uint64_t left)
 	unsigned n = (unsigned)min_u64(left / each, ARRAY_LEN(q->zeroes));
 
 	if (n > 0) {
-		submit(r, q->zeroes, n);
+		submit(r, q->zeroes, n, false);
 		return;
 	}
 	r->part = q->zeroes[0];
 	r->part.iov_len = (size_t)left;
-	submit(r, &r->part, 1);
+	submit(r, &r->part, 1, false);
 }
 
 static void issue_bounced(struct image_req *r)
 {
 	struct qcow2 *q = qcow2_of(r);
 	struct image_mapping *m = &r->mapping;
+	size_t room;
 
 	if (!r->bounce) {
 		m->resume = issue_bounced;
 		qcow2_buffer_take(q, r);
 		return;
 	}
-	r->part = iov_of(r->bounce, (size_t)min_u64(q->buffers.bytes, m->bytes - m->moved));
+	room = is_about_bounce(r) ? QCOW2_SPARE : q->buffers.bytes;
+	r->part = iov_of(bounce_place(r), (size_t)min_u64(room, m->bytes - m->moved));
 	if (r->aio.op == AIO_WRITE)
-		iov_at_gather(&m->at, r->bounce, r->part.iov_len);
-	submit(r, &r->part, 1);
+		iov_at_gather(&m->at, bounce_place(r), r->part.iov_len);
+	submit(r, &r->part, 1, true);
 }
 
 /* Hands the rest of the piece to aio, or as much as one call takes. */
@@ -155,7 +171,7 @@ static void issue(struct image_req *r)
 	if (r->image->direct && !iov_is_aligned(v, n, r->image->dma_align))
 		issue_bounced(r);
 	else
-		submit(r, v, n);
+		submit(r, v, n, false);
 }
 
 static void piece_start(struct image_req *r, enum aio_op op, unsigned file)

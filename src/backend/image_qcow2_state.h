@@ -140,7 +140,12 @@ struct qcow2_locks {
 	unsigned exclusive;              /* held ones */
 };
 
-/* Buffers of one cluster, or 256 KiB if that is more. */
+/*
+ * Buffers of one cluster, or 256 KiB if that is more; QCOW2_SPARE bytes lie behind, through which a
+ * piece goes that begins at an odd place of the very buffer.
+ */
+enum { QCOW2_SPARE = 4096 };
+
 struct qcow2_buffers {
 	void *free[QCOW2_BUFFERS];
 	void *all[QCOW2_BUFFERS];
