@@ -46,15 +46,13 @@ const struct call *device_calls(const struct device_type *type, bool listens)
 
 static int enter_jail(const struct serve_args *a, struct device *d, struct err *e)
 {
-	enum { OWN_FDS = 16 };
 	struct jail_config config = {
 		.name = a->name,
 		.calls = device_calls(a->type, a->socket_path),
 		.policy_path = a->policy_path,
 		.ns = a->spawned ? &jail_ns_spawned : NULL,
 		.report_fd = a->spawned ? SPAWN_FD_REPORT : -1,
-		.max_fds = SPAWN_FD_NS + 1 + OWN_FDS + VU_FDS_MAX + GMEM_REGIONS_MAX +
-			   3 * d->nqueues + a->type->fds,
+		.max_fds = JAIL_SENDER_FDS + a->type->fds, /* the in-flight log is sent */
 		.writes_files = a->type->writes_files,
 		.kernel_threads = a->type->kernel_threads || d->has_kernel_threads,
 		.before_filter = server_prepare,

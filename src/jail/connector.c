@@ -9,6 +9,7 @@
 
 #include "base/fd.h"
 #include "jail/caps.h"
+#include "jail/jail.h"
 #include "jail/seccomp.h"
 
 #include <errno.h>
@@ -24,7 +25,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-enum { FDS_MAX = 64, HELLO_MS = 5000 };
+enum { HELLO_MS = 5000 };
 
 static const struct call connector_calls[] = {
 	CALL(recvmsg),
@@ -84,6 +85,10 @@ static bool server_turn(struct server *s)
 	fd = number_connect(s, number);
 	answer = fd < 0 ? -fd : 0;
 	r = fd_send(s->sock, &answer, sizeof(answer), &fd, fd >= 0);
+	if (r == -ETOOMANYREFS) { /* by all of the user's programs: to be asked again */
+		answer = EAGAIN;
+		r = fd_send(s->sock, &answer, sizeof(answer), NULL, 0);
+	}
 	fd_close(&fd);
 	return r == 0;
 }
@@ -92,7 +97,7 @@ static bool server_turn(struct server *s)
 static int server_shrink(const struct server *s)
 {
 	const uint64_t pass = CAP_BIT(CAP_DAC_OVERRIDE); /* root expects to reach every socket */
-	const struct rlimit none = {0, 0}, fds = {FDS_MAX, FDS_MAX};
+	const struct rlimit none = {0, 0}, fds = {JAIL_SENDER_FDS, JAIL_SENDER_FDS};
 	struct err e = {0};
 
 	prctl(PR_SET_NAME, "crosvm-connect", 0, 0, 0);

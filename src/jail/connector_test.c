@@ -3,6 +3,7 @@
 #include "jail/connector.h"
 
 #include "base/fd.h"
+#include "jail/jail.h"
 #include "jail/spawn_run.h"
 
 #include <errno.h>
@@ -135,6 +136,63 @@ static const char *survives_a_full_table(void *arg)
 	return NULL;
 }
 
+/* A packet with so many descriptors that nobody takes. */
+static int leave_in_flight(int sock, unsigned n)
+{
+	enum { MOST = 250 };
+	int fds[MOST] = {0};
+	_Alignas(struct cmsghdr) char control[CMSG_SPACE(sizeof(fds))] = {0};
+	struct iovec v = {.iov_base = dir, .iov_len = 1};
+	struct msghdr m = {.msg_iov = &v, .msg_iovlen = 1, .msg_control = control,
+			   .msg_controllen = CMSG_SPACE(n * sizeof(int))};
+	struct cmsghdr *c = CMSG_FIRSTHDR(&m);
+
+	*c = (struct cmsghdr){.cmsg_level = SOL_SOCKET, .cmsg_type = SCM_RIGHTS,
+			      .cmsg_len = CMSG_LEN(n * sizeof(int))};
+	memcpy(CMSG_DATA(c), fds, n * sizeof(int));
+	return sendmsg(sock, &m, 0) == 1 ? 0 : -1;
+}
+
+/* More descriptors of the user's are in flight than Linux lets the connector add to. */
+static const char *survives_many_in_flight(void *arg)
+{
+	enum { PACKETS = JAIL_SENDER_FDS / 250 + 2, SOMEBODY = 54321 };
+	struct rlimit limit;
+	struct connector c;
+	static struct err e;
+	int l, pair[2], fd, r;
+
+	(void)arg;
+	getrlimit(RLIMIT_NOFILE, &limit);
+	limit.rlim_cur = limit.rlim_max;
+	setrlimit(RLIMIT_NOFILE, &limit);
+	if (limit.rlim_cur < (PACKETS + 1) * 250 || setresuid(SOMEBODY, SOMEBODY, SOMEBODY) < 0)
+		return NULL; /* cannot be shown, or not without harm to others of this user */
+	l = listen_at("v.sock_7");
+	if (connector_start(&c, prefix, &e) < 0 || fd_socketpair(SOCK_SEQPACKET, pair) < 0)
+		return e.text;
+	for (int i = 0; i < PACKETS; i++)
+		if (leave_in_flight(pair[0], 250) < 0)
+			return "cannot leave descriptors in flight";
+	r = ask(&c, 7, &fd);
+	close(pair[0]);
+	close(pair[1]);
+	if (r != EAGAIN || fd != -1)
+		return SAY("with many in flight: %d", r);
+	close(accept(l, NULL, NULL));
+	r = ask(&c, 7, &fd);
+	if (r != 0)
+		return SAY("afterwards: %d", r);
+	connector_stop(&c);
+	return NULL;
+}
+
+static void test_many_descriptors_in_flight_are_survived(void **state)
+{
+	(void)state;
+	run_forked(survives_many_in_flight, NULL, false);
+}
+
 static void test_full_table_of_files_is_an_error(void **state)
 {
 	(void)state;
@@ -216,6 +274,7 @@ int main(void)
 		cmocka_unit_test(test_connects_by_number),
 		cmocka_unit_test(test_tells_why_not),
 		cmocka_unit_test(test_full_table_of_files_is_an_error),
+		cmocka_unit_test(test_many_descriptors_in_flight_are_survived),
 		cmocka_unit_test(test_long_prefix_is_refused),
 		cmocka_unit_test(test_nonsense_ends_it),
 	};

@@ -52,6 +52,11 @@ struct jail_config {
 };
 
 enum {
+	/*
+	 * Least limit on descriptors of a process that sends some: Linux holds it against all that
+	 * its user has in flight, in whichever sockets and programs (ETOOMANYREFS).
+	 */
+	JAIL_SENDER_FDS = 4096,
 	JAIL_MAX_FDS = 256,
 	JAIL_FILE_MAX = 16 << 20, /* memfds are files too: the log of requests in flight is one */
 };
