@@ -7,12 +7,20 @@ import pytest
 
 import bare
 import bare_guest
-from vms import crosvm, fixture_start  # noqa: F401
+import vms
+from vms import crosvm
 
 pytestmark = pytest.mark.skipif(not bare_guest.has_kvm(), reason='needs /dev/kvm here')
 # Reads the clock's address port and writes it, for ever: mov dx, 0x70; in al, dx; out dx, al; jmp
 READS = b'\x66\xba\x70\x00\xec\xee\xeb\xfc'
 LINE = re.compile(r' +(\d+\.\d{6}) (\w+) +(.*)')
+
+
+@pytest.fixture(name='start')
+def fixture_start(tmp_path):
+    """Starts VMs."""
+    with vms.started(tmp_path) as start:
+        yield start
 
 
 def events(vm, *options):

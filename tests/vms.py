@@ -1,12 +1,11 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """Bare guests with a control socket, run here; for tests that use its commands."""
+import contextlib
 import json
 import os
 import signal
 import subprocess
 import time
-
-import pytest
 
 import bare
 from guests import place as places
@@ -63,9 +62,9 @@ class Vm:
         return err
 
 
-@pytest.fixture(name='start')
-def fixture_start(tmp_path):
-    """Starts VMs; none is left."""
+@contextlib.contextmanager
+def started(tmp_path):
+    """Gives a function that starts VMs; none is left."""
     vms = []
 
     def start(*words, **how):

@@ -49,7 +49,12 @@ enum trace_kind {
 };
 
 enum trace_vm { TRACE_VM_RUNS, TRACE_VM_SUSPENDED, TRACE_VM_RESUMED, TRACE_VM_ENDS };
-enum trace_device { TRACE_DEVICE_LOST, TRACE_DEVICE_EXITED, TRACE_DEVICE_KILLED, TRACE_DEVICE_AGAIN };
+enum trace_device {
+	TRACE_DEVICE_LOST,
+	TRACE_DEVICE_EXITED,
+	TRACE_DEVICE_KILLED,
+	TRACE_DEVICE_AGAIN,
+};
 
 struct trace_record {
 	uint64_t time; /* of trace_now() */

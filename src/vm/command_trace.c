@@ -17,7 +17,7 @@
 enum { LINE_ROOM = 64 };
 
 const struct arg command_trace_args[] = {
-	{.name = "last", .letter = 'n', .value = "EVENTS", .help = "Print so many; 100 if not given"},
+	{.name = "last", .letter = 'n', .value = "EVENTS", .help = "Print so many, else 100"},
 	{.name = "json", .help = "Print the reply of the VM as one line of JSON"},
 	{.name = "help", .letter = 'h', .help = "Print this text"},
 	{.name = NULL},

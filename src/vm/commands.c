@@ -48,7 +48,7 @@ const struct command commands[] = {
 	 command_log_args, "What its devices logged is among it.\n" SOCKET_ABOUT},
 	{"trace", command_trace, "Prints what a virtual machine did last", "SOCKET",
 	 command_trace_args,
-	 "Exits of its vCPUs, what its devices and its main process did, with times.\n" SOCKET_ABOUT},
+	 "Exits of vCPUs, and what devices and the main process did, with times.\n" SOCKET_ABOUT},
 	{"list", command_list, "Lists the running virtual machines that have a name", "",
 	 command_json_args, NULL},
 	{"top", command_top, "Shows what virtual machines do, live", "[SOCKET...]",

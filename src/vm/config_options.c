@@ -303,8 +303,8 @@ const struct config_option config_options[] = {
 		   OPT_CHOICE(struct config, log_level, log_level_names, NULL)),
 	 .default_text = "info"},
 	{ROW_FIELD(0, "trace-file", "FILE",
-		   "Where to write what the VM did last when it ends badly; with --name: NAME.trace "
-		   "beside its control socket",
+		   "Where to write what the VM did last when it ends badly; with --name: "
+		   "NAME.trace beside its control socket",
 		   OPT_TEXT(struct config, trace_file, "FILE", NULL))},
 	{ROW_FIELD(0, "syslog", "auto|on|off",
 		   "Whether lines go to the host's syslog too; auto: if there is one",

@@ -14,7 +14,8 @@ static void commands_are_answered_in_order(void **state)
 
 	hear(fd,
 	     "{\"ok\":true}\n{\"ok\":true}\n"
-	     "{\"ok\":true,\"commands\":[\"stop\",\"suspend\",\"resume\",\"status\",\"counters\",\"balloon\","
+	     "{\"ok\":true,\"commands\":[\"stop\",\"suspend\",\"resume\",\"status\","
+	     "\"counters\",\"balloon\","
 	     "\"log\",\"trace\",\"help\",\"lamp-dim\",\"lamp-flash\"]}\n");
 	assert_false(vm.is_suspended);
 	close(fd);

@@ -135,7 +135,7 @@ static void log_ready(struct watch *w, uint32_t events UNUSED)
 {
 	struct device_log *log = container_of(w, struct device_log, watch);
 
-	/* A pipe whose writers are gone is ready for ever: without rest() there is no more of it. */
+	/* A pipe whose writers are gone is ready for ever. */
 	if (read_some(log)) {
 		rest(log);
 	} else {

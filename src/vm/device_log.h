@@ -6,8 +6,9 @@
  * puts the device's name in front of each line, so that a captured process can't speak for another,
  * and hands the line to log.h.  It is presumed captured:
  *
- *  D1  What it writes costs main one read of at most DEVICE_LOG_READ bytes every DEVICE_LOG_REST_MS;
- *      what the pipe can't hold then, the process loses, as writing to it does not block.
+ *  D1  What it writes costs main one read of at most DEVICE_LOG_READ bytes every
+ *      DEVICE_LOG_REST_MS; what the pipe can't hold then, the process loses, as writing to it does
+ *      not block.
  *  D2  Of its lines a burst is shown and then two a second; the others are counted, and the number
  *      is shown when there is room again.
  *  D3  Nothing of a line reaches a terminal that log_clean() does not let pass.

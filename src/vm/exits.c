@@ -70,7 +70,8 @@ static bool handle_mmio(struct cpu *c)
 	struct kvm_run *run = c->vcpu.run;
 	size_t n = min_size(run->mmio.len, sizeof(run->mmio.data));
 	struct trace_record *record =
-		trace_access_begin(c, run->mmio.phys_addr, run->mmio.data, n, run->mmio.is_write, 1);
+		trace_access_begin(c, run->mmio.phys_addr, run->mmio.data, n,
+				   run->mmio.is_write, 1);
 
 	if (run->mmio.is_write)
 		bus_write(c->all->mmio, run->mmio.phys_addr, run->mmio.data, n);

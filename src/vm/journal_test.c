@@ -117,7 +117,7 @@ static void long_replies_come_in_parts(void **state)
 	(void)state;
 	journal_start(JOURNAL_SYSLOG_OFF, "crosvm");
 	for (int i = 0; i < 40; i++)
-		log_info("\"\"\"\"\"\"\"\"\"\"\"\"\"\"\"\"\"\"\"\"\"\"\"\"\"\"\"\"\"\"\"\"\"\"\"\"\"");
+		log_info("%040d", 0);
 	journal_stop();
 
 	while (strstr(reply(since, 0, 8192), "\"more\":true")) {

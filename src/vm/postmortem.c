@@ -12,6 +12,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/prctl.h>
@@ -148,6 +149,7 @@ static void main_is_gone(void *context)
 	if (!died && (state != RECORDER_ENDED_BADLY || !p->path[0]))
 		return;
 	log_sink_set(NULL); /* what it sends to was main's */
+	signal(SIGCHLD, SIG_DFL);
 	if (died)
 		log_error("the main process died");
 	r = write_by_child(p, died);

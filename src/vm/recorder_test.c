@@ -109,8 +109,8 @@ static void last_events_only(void **state)
 static void accesses_in_words(void **state)
 {
 	(void)state;
-	trace(TRACE_EXIT, KVM_EXIT_IO, trace_access(1, TRACE_ACCESS_WRITES | TRACE_ACCESS_HAS_VALUE, 1),
-	      0x3f8, 0x41);
+	trace(TRACE_EXIT, KVM_EXIT_IO,
+	      trace_access(1, TRACE_ACCESS_WRITES | TRACE_ACCESS_HAS_VALUE, 1), 0x3f8, 0x41);
 	trace(TRACE_EXIT, KVM_EXIT_IO, trace_access(2, TRACE_ACCESS_HAS_VALUE, 70000), 0x60, 7);
 	trace(TRACE_EXIT, KVM_EXIT_MMIO, trace_access(8, 0, 1), 0xfee00000, 0);
 	trace(TRACE_COMMAND, 0, 0, 0x62732d7165777177, 0x632d6669746e6c61);
@@ -170,7 +170,8 @@ static void impossible_times_are_left_out_and_counted(void **state)
 static void hostile_ring_is_bounded(void **state)
 {
 	static const uint64_t counts[] = {
-		0, 1, TRACE_RECORDS - 1, TRACE_RECORDS, 12345, UINT64_MAX, UINT64_MAX - 7, 1ull << 63,
+		0,     1,	   TRACE_RECORDS - 1, TRACE_RECORDS,
+		12345, UINT64_MAX, UINT64_MAX - 7,    1ull << 63,
 	};
 
 	(void)state;
