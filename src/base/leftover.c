@@ -3,6 +3,7 @@
 #include "base/leftover.h"
 
 #include "base/fd.h"
+#include "base/log.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -36,7 +37,7 @@ static int directory_open(struct leftover *l, const char *path, struct err *e)
 	return l->dir_fd < 0 ? err_set(e, errno, "%s: cannot open its directory", path) : 0;
 }
 
-int leftover_add(const char *path, struct err *e)
+static int leftover_register(const char *path, struct err *e)
 {
 	struct leftover *l = leftovers;
 	int r;
@@ -58,14 +59,27 @@ int leftover_add(const char *path, struct err *e)
 	return 0;
 }
 
-/* Whether the name still stands for the file. */
-static bool is_same(const struct leftover *l)
+int leftover_add(const char *path, struct err *e)
+{
+	int r = leftover_register(path, e);
+
+	if (r < 0)
+		unlink(path);
+	return r;
+}
+
+/* 0, also if the name does not stand for the file any more, or -errno. */
+static int file_remove(const struct leftover *l)
 {
 	struct stat now, then;
 
-	return fstatat(l->dir_fd, l->name, &now, AT_SYMLINK_NOFOLLOW) == 0 &&
-	       fstat(l->file_fd, &then) == 0 && now.st_dev == then.st_dev &&
-	       now.st_ino == then.st_ino;
+	if (fstatat(l->dir_fd, l->name, &now, AT_SYMLINK_NOFOLLOW) < 0)
+		return errno == ENOENT ? 0 : -errno;
+	if (fstat(l->file_fd, &then) < 0)
+		return -errno;
+	if (now.st_dev != then.st_dev || now.st_ino != then.st_ino)
+		return 0;
+	return unlinkat(l->dir_fd, l->name, 0) < 0 ? -errno : 0;
 }
 
 static void forget(struct leftover *l)
@@ -77,10 +91,13 @@ static void forget(struct leftover *l)
 void leftovers_remove(void)
 {
 	for (struct leftover *l = leftovers; l < leftovers + LEFTOVERS_MAX; l++) {
+		int r;
+
 		if (!atomic_exchange(&l->is_there, false))
 			continue;
-		if (is_same(l))
-			unlinkat(l->dir_fd, l->name, 0);
+		r = file_remove(l);
+		if (r < 0)
+			log_warn("%s: cannot be removed: %s", l->name, strerrordesc_np(-r));
 		forget(l);
 	}
 }

@@ -15,10 +15,16 @@
 
 enum { LEFTOVERS_MAX = 8, LEFTOVER_NAME_MAX = 108 };
 
-/* Registers the file that is at path now.  -ENOSPC when there are too many, else errno. */
+/*
+ * Registers the file that is at path now.  -ENOSPC when there are too many, else errno; then it is
+ * removed at once.
+ */
 int leftover_add(const char *path, struct err *e) MUST_CHECK;
 
-/* Removes them all, once; async-signal-safe.  What is not there any more is no error. */
+/*
+ * Removes them all, once, with a warning for one that stays; async-signal-safe.  What is not there
+ * any more is no error.
+ */
 void leftovers_remove(void);
 
 /* Forgets them without removing; for a child that is not the one to do it. */

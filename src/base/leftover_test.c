@@ -109,6 +109,7 @@ static void what_cannot_be_kept_is_refused(void **state)
 		assert_int_equal(leftover_add("file", &e), 0);
 	assert_int_equal(leftover_add("file", &e), -ENOSPC);
 	assert_non_null(strstr(e.text, "file"));
+	assert_int_equal(access("file", F_OK), -1); /* rather now than never */
 }
 
 int main(void)

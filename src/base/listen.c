@@ -92,7 +92,9 @@ int listen_at(const char *path, int backlog, mode_t mode, struct err *e)
 		return err_set(e, errno, "cannot set the mode of %s", path);
 	lock = directory_lock(path);
 	r = name_take(fd, &a, e);
-	if (r == 0 && listen(fd, backlog) < 0)
+	if (r == 0 && listen(fd, backlog) < 0) {
 		r = err_set(e, errno, "cannot listen at %s", path);
+		unlink(path);
+	}
 	return r < 0 ? r : fd_take(&fd);
 }

@@ -109,10 +109,7 @@ static int unix_open(struct serial_end *s, struct err *e)
 	if (s->listen_fd < 0)
 		return s->listen_fd;
 	r = leftover_add(path, e);
-	if (r < 0)
-		unlink(path);
-	else
-		s->has_leftover = true;
+	s->has_leftover = r == 0;
 	return r;
 }
 
@@ -129,10 +126,7 @@ static int pty_link(struct serial_end *s, struct err *e)
 	if (symlink(s->pty_name, path) < 0)
 		return err_set(e, errno, "%s: cannot link to %s", path, s->pty_name);
 	r = leftover_add(path, e);
-	if (r < 0)
-		unlink(path);
-	else
-		s->has_leftover = true;
+	s->has_leftover = r == 0;
 	return r;
 }
 

@@ -126,12 +126,11 @@ int control_listen(const char *path, struct err *e)
 	r = bind_name(sock, e);
 	if (r < 0)
 		return r;
-	r = listen(sock, CONTROL_CLIENTS_MAX) < 0 ? err_set(e, errno, "%s", file.path)
-						  : leftover_add(file.path, e);
-	if (r < 0) {
-		unlink(file.path);
+	r = leftover_add(file.path, e);
+	if (r == 0 && listen(sock, CONTROL_CLIENTS_MAX) < 0)
+		r = err_set(e, errno, "%s", file.path);
+	if (r < 0)
 		return err_in(e, "cannot listen");
-	}
 	file.is_ours = true;
 	return fd_take(&sock);
 }
