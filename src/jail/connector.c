@@ -102,9 +102,10 @@ static int server_shrink(const struct server *s)
 
 	prctl(PR_SET_NAME, "crosvm-connect", 0, 0, 0);
 	setpgid(0, 0); /* what the terminal sends is for others */
-	if (s->sock > 0)
-		syscall(SYS_close_range, 0, s->sock - 1, 0);
-	syscall(SYS_close_range, s->sock + 1, ~0U, 0);
+	if (s->sock > 0 && syscall(SYS_close_range, 0, s->sock - 1, 0) < 0)
+		return -errno;
+	if (syscall(SYS_close_range, s->sock + 1, ~0U, 0) < 0)
+		return -errno;
 	if (setrlimit(RLIMIT_CORE, &none) < 0 || setrlimit(RLIMIT_FSIZE, &none) < 0 ||
 	    setrlimit(RLIMIT_NOFILE, &fds) < 0)
 		return -errno;
@@ -188,8 +189,11 @@ int connector_start(struct connector *c, const char *prefix, struct err *e)
 	ours = pair[0];
 	s.sock = pair[1];
 	s.filter = seccomp_prepare(connector_calls, e);
-	r = s.filter ? fd_timeout_set(ours, HELLO_MS) : -e->code;
-	if (r == 0)
+	if (!s.filter)
+		r = -e->code;
+	else if (fd_timeout_set(ours, HELLO_MS) < 0)
+		r = err_set(e, errno, "cannot set a time limit");
+	else
 		r = server_fork(&s, e);
 	fd_close(&s.sock);
 	free(s.filter);

@@ -159,18 +159,18 @@ static bool server_needs(const struct server *s, int fd)
 }
 
 /* Of what main had open, the server keeps what spawn_start() uses and what it is to clean up. */
-static void server_close_others(const struct server *s)
+static int server_close_others(const struct server *s)
 {
 	int first = STDERR_FILENO + 1;
 
 	for (int fd = first; fd <= SERVER_FD_MAX; fd++) {
 		if (!server_needs(s, fd))
 			continue;
-		if (fd > first)
-			syscall(SYS_close_range, first, fd - 1, 0);
+		if (fd > first && syscall(SYS_close_range, first, fd - 1, 0) < 0)
+			return -errno;
 		first = fd + 1;
 	}
-	syscall(SYS_close_range, first, ~0U, 0);
+	return syscall(SYS_close_range, first, ~0U, 0) < 0 ? -errno : 0;
 }
 
 static NORETURN void server_run(const struct respawn *r, const struct spawner *spawner, int sock)
@@ -182,12 +182,11 @@ static NORETURN void server_run(const struct respawn *r, const struct spawner *s
 	s.group = getpgrp();
 	setpgid(0, 0);
 	s.spawner.clone_flags = CLONE_PARENT;
-	s.last = malloc(r->count * sizeof(s.last[0]));
-	if (!s.last)
+	s.last = malloc((r->count + 1) * sizeof(s.last[0]));
+	if (!s.last || server_close_others(&s) < 0) /* with main's end it would not see main's */
 		_exit(1);
 	for (size_t i = 0; i < r->count; i++)
 		s.last[i] = -1;
-	server_close_others(&s);
 	signal(SIGCHLD, SIG_IGN); /* of the namespaces' maker, the only child of its own */
 	spawner_begin(&s.spawner);
 	while (server_turn(&s))

@@ -406,14 +406,14 @@ void spawn_wait(struct child *c)
 
 int spawn_reap(struct child *c, struct spawn_end *ret_end)
 {
-	siginfo_t info = {.si_pid = 0};
+	siginfo_t info;
 
-	while (waitid(P_PIDFD, (id_t)c->pidfd, &info, WEXITED | WNOHANG) < 0) {
+	if (!has_ended(c->pidfd))
+		return -EAGAIN;
+	while (waitid(P_PIDFD, (id_t)c->pidfd, &info, WEXITED) < 0) { /* a debugger goes first */
 		if (errno != EINTR)
 			return -errno;
 	}
-	if (info.si_pid == 0)
-		return -EAGAIN;
 	end_describe(ret_end, c, &info);
 	child_close(c);
 	return 0;
