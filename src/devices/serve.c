@@ -27,8 +27,6 @@
 #include <sys/socket.h>
 #include <sys/stat.h>
 
-enum { EXIT_USAGE = 2 };
-
 static const struct call listen_calls[] = {CALL(accept4), CALL_END};
 
 const struct call *device_calls(const struct device_type *type, bool listens)
@@ -134,7 +132,7 @@ int device_main(int argc, char **argv)
 
 	if (serve_args_parse(&a, argc, argv, &e) < 0) {
 		log_error("device: %s", e.text);
-		return EXIT_USAGE;
+		return DEVICE_EXIT_USAGE;
 	}
 	if (a.help) {
 		serve_args_help(stdout, a.type);
@@ -150,11 +148,11 @@ int device_main(int argc, char **argv)
 	d = device_new(a.type, a.name, a.options, &e);
 	if (!d) {
 		log_error("%s", e.text);
-		return EXIT_USAGE;
+		return DEVICE_EXIT_USAGE;
 	}
 	if (inheritance_take(&a, d, &e) < 0 || process_run(&a, d, &e) < 0) {
 		log_error("%s", e.text);
-		return EXIT_FAILURE;
+		return DEVICE_EXIT_FAILED;
 	}
 	return EXIT_SUCCESS;
 }

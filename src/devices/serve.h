@@ -35,6 +35,9 @@ enum {
 	DEVICE_FD_KEPT = 6,	  /* from here on, with --kept N */
 };
 
+/* How a device process ends that has said on stderr why. */
+enum { DEVICE_EXIT_FAILED = 1, DEVICE_EXIT_USAGE = 2 };
+
 /* Options of `crosvm device`; those without help are not for people. Ends with a NULL name. */
 extern const struct arg device_args[];
 

@@ -9,6 +9,7 @@
 
 #include <errno.h>
 #include <pthread.h>
+#include <semaphore.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -16,22 +17,36 @@ struct device_thread {
 	struct server server;
 	pthread_t thread;
 	const char *name;
+	sem_t is_prepared;
+	int prepared; /* 0 or -errno with *error set, from then on */
+	struct err *error;
 };
 
 static void *thread_run(void *argument)
 {
 	struct device_thread *t = argument;
-	struct err e = {0};
 	int r;
 
 	log_thread_name_set(t->name);
 	trace_begin(&t->server.d->shared->trace);
-	r = server_prepare(t->server.d, &e);
-	if (r == 0)
-		r = loop_run(&t->server.loop);
+	r = t->prepared = server_prepare(t->server.d, t->error);
+	sem_post(&t->is_prepared); /* t->error is gone now */
 	if (r < 0)
-		log_error("%s", e.code ? e.text : strerror(-r));
+		return NULL;
+	r = loop_run(&t->server.loop);
+	if (r < 0)
+		log_error("cannot wait for events: %s", strerror(-r));
 	return NULL;
+}
+
+/* Like a process, it says what failed before it serves. */
+static int thread_wait(struct device_thread *t)
+{
+	while (sem_wait(&t->is_prepared) < 0 && errno == EINTR)
+		;
+	if (t->prepared < 0)
+		pthread_join(t->thread, NULL);
+	return t->prepared;
 }
 
 static int thread_start_take(struct device_thread *t, struct device *d, int sock, int control_sock,
@@ -40,12 +55,19 @@ static int thread_start_take(struct device_thread *t, struct device *d, int sock
 	int r = server_init_take(&t->server, d, sock, -1, control_sock, e);
 
 	if (r < 0)
-		return r;
+		return err_in(e, "%s", t->name);
+	t->error = e;
+	sem_init(&t->is_prepared, 0, 0);
 	r = -pthread_create(&t->thread, NULL, thread_run, t);
+	if (r < 0)
+		err_set(e, -r, "cannot start a thread");
+	else
+		r = thread_wait(t);
 	if (r == 0)
 		return 0;
+	sem_destroy(&t->is_prepared);
 	server_fini(&t->server);
-	return err_set(e, -r, "cannot start a thread");
+	return err_in(e, "%s", t->name);
 }
 
 int device_thread_start_take(const struct device_thread_args *args,
@@ -86,6 +108,7 @@ void device_thread_stop(struct device_thread *t)
 		return;
 	loop_stop(&t->server.loop);
 	pthread_join(t->thread, NULL);
+	sem_destroy(&t->is_prepared);
 	server_fini(&t->server);
 	free(t);
 }

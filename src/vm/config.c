@@ -288,10 +288,21 @@ static int add_kernel(struct parse *p, struct err *e)
 	return p->config->kernel ? 0 : err_set(e, ENOMEM, "cannot keep the path");
 }
 
+/* What seems to be missing then is perhaps what could not be kept. */
+static bool lacks_memory(const struct config_errors *errors)
+{
+	for (unsigned i = 0; i < errors->n && i < CONFIG_ERRORS_MAX; i++)
+		if (errors->list[i].code == ENOMEM)
+			return true;
+	return false;
+}
+
 static void check_whole(struct parse *p, const struct config_items *kept)
 {
 	struct err e = {0};
 
+	if (lacks_memory(p->errors))
+		return;
 	if (!has_kernel(kept) && add_kernel(p, &e) < 0)
 		config_error_note(p->errors, &e);
 	if (p->config->rootfs.path && p->config->initrd) {

@@ -8,6 +8,7 @@
  */
 #include "base/fd.h"
 #include "base/log.h"
+#include "devices/serve.h"
 #include "vm/devices.h"
 #include "vm/exit_codes.h"
 #include "vm/machine.h"
@@ -34,7 +35,8 @@ int device_attach(struct vm_device *d, struct err *e)
 		d->death = (struct watch){.fd = d->child.pidfd, .ready = death_ready};
 		r = loop_add(&d->machine->loop, &d->death, EPOLLIN);
 		if (r < 0)
-			return err_set(e, -r, "cannot watch process %d", (int)d->child.pid);
+			return err_set(e, -r, "%s: cannot watch process %d", d->name,
+				       (int)d->child.pid);
 	}
 	r = frontend_attach_take(&d->frontend, d->sock, e);
 	if (r < 0)
@@ -129,17 +131,18 @@ int device_failed_to_open(struct vm_device *d, int r, struct err *e)
 	struct pollfd p = {.fd = d->child.pidfd, .events = POLLIN};
 	struct spawn_end end;
 
-	/* It has said itself, on stderr, what it could not open; wait for that. */
+	/* Wait for what it says itself. */
 	if (d->child.pidfd < 0 || poll(&p, 1, LAST_WORDS_MS) != 1) {
 		device_log_drain(&d->log);
-		return err_in(e, "%s", d->name);
+		return r;
 	}
 	device_log_drain(&d->log);
 	loop_remove(&d->machine->loop, &d->death);
 	d->death.fd = -1;
 	if (spawn_reap(&d->child, &end) < 0)
-		return err_in(e, "%s", d->name);
-	if (end.kind == SPAWN_EXITED)
+		return r;
+	if (end.kind == SPAWN_EXITED &&
+	    (end.code == DEVICE_EXIT_FAILED || end.code == DEVICE_EXIT_USAGE))
 		return err_told(e, -r);
 	return err_say(e, -r, "%s: %s", d->name, end.text);
 }

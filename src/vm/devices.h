@@ -113,5 +113,8 @@ int device_attach(struct vm_device *d, struct err *e) MUST_CHECK;
 /* The front end has lost its device; struct frontend_args. */
 void device_lost(struct frontend *f, const char *why);
 
-/* The first handshake failed with r: says why, by what the process left behind. Returns r. */
+/*
+ * The first handshake failed with r: says why, by what the process left behind, or leaves the text
+ * empty because the process has said it. Returns r.
+ */
 int device_failed_to_open(struct vm_device *d, int r, struct err *e);
