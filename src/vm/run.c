@@ -149,7 +149,8 @@ int machine_run(struct machine *m)
 	if (r < 0) {
 		machine_end(m, code, "%s", "");
 		code = finish(m);
-		log_error("%s", e.text);
+		if (e.text[0] != '\0')
+			log_error("%s", e.text);
 		return code;
 	}
 	r = loop_run(&m->loop);
