@@ -190,12 +190,11 @@ void ns_maker_start(struct ns_maker *m)
 	fd_close(&m->fd);
 }
 
-/* What the maker left, with fds only if nothing failed; false if it left nothing. */
-static bool made_look(const struct jail_ns *ns, struct made *ret, int ret_fds[MADE_FDS],
-		      size_t *ret_nfds)
+/* What the maker left, with fds only if nothing failed; 0 if it left nothing, or -errno. */
+static ssize_t made_look(const struct jail_ns *ns, struct made *ret, int ret_fds[MADE_FDS],
+			 size_t *ret_nfds)
 {
-	return fd_peek(ns->fd, ret, sizeof(*ret), ret_fds, MADE_FDS, ret_nfds) ==
-	       (ssize_t)sizeof(*ret);
+	return fd_peek(ns->fd, ret, sizeof(*ret), ret_fds, MADE_FDS, ret_nfds);
 }
 
 void ns_maker_fini(struct ns_maker *m)
@@ -211,13 +210,15 @@ int ns_maker_finish(struct ns_maker *m, const struct jail_ns *ns, struct err *e)
 	int fds[MADE_FDS];
 	struct made made;
 	size_t nfds;
-	bool told;
+	ssize_t n;
 
 	ns_maker_fini(m);
-	told = made_look(ns, &made, fds, &nfds);
+	n = made_look(ns, &made, fds, &nfds);
 	for (size_t i = 0; i < nfds; i++)
 		fd_close(&fds[i]);
-	if (!told)
+	if (n < 0)
+		return err_set(e, (int)-n, "cannot receive the empty namespaces");
+	if (n != (ssize_t)sizeof(made))
 		return err_say(e, ECHILD, "the process that makes namespaces was killed");
 	return made.failed ? ns_refused(e, made.error, made.failed) : 0;
 }
@@ -229,8 +230,11 @@ int ns_made_join(const struct jail_ns *ns, bool with_root, bool with_network, st
 	int fds[MADE_FDS];
 	struct made made;
 	size_t nfds;
+	ssize_t n = made_look(ns, &made, fds, &nfds);
 
-	if (!made_look(ns, &made, fds, &nfds) || nfds != MADE_FDS)
+	if (n < 0)
+		return err_set(e, (int)-n, "cannot receive the empty namespaces");
+	if (n != (ssize_t)sizeof(made) || nfds != MADE_FDS)
 		_exit(EXIT_FAILURE);
 	mount_ns = fds[0];
 	net_ns = fds[1];
