@@ -226,6 +226,8 @@ int machine_build(struct machine *m, const struct config *config, int *ret_code,
 		int r = stages[i].build(m, e);
 
 		*ret_code = stages[i].exit_code;
+		if (r < 0 && e->text[0] == '\0' && stage_namespaces(m, e) < 0)
+			return -e->code; /* that is why a device ended without a word */
 		if (r < 0)
 			return r;
 	}
