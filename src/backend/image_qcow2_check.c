@@ -53,12 +53,17 @@ static int is_counted(struct qcow2 *q, uint64_t offset, uint64_t bytes, const ch
 static int check_snapshots(struct qcow2 *q, struct err *e)
 {
 	uint64_t at = q->layers[0].h.snapshots_offset, l1, entries;
+	uint64_t left = qcow2_tables_max(q), bytes;
 	int r = 0;
 
 	for (uint32_t i = 0; r == 0 && i < q->layers[0].h.snapshots; i++) {
 		r = qcow2_snapshot_next(q, &at, &l1, &entries);
 		if (r < 0)
 			return err_say(e, EINVAL, "the snapshot table is damaged");
+		bytes = round_up(8 * entries, q->cluster); /* no two share a cluster */
+		if (bytes > left)
+			return err_say(e, EINVAL, "its snapshots have more tables than it has room");
+		left -= bytes;
 		r = is_counted(q, l1, 8 * entries, "the L1 table of a snapshot", e);
 	}
 	return r;

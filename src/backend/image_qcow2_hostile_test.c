@@ -517,6 +517,66 @@ static void discarding_a_shared_table_fits_the_ring_of_frees(void **state)
 	rig_leave();
 }
 
+/* ---- more snapshots than there is room for ---- */
+
+enum { MANY = 65536, SNAPSHOT_BYTES = 40, MANY_L1 = 2 << 20, BLOCK_SPAN = 8 << 20 };
+
+static void put_be(uint8_t *at, uint64_t value, unsigned n)
+{
+	for (unsigned i = 0; i < n; i++)
+		at[i] = (uint8_t)(value >> 8 * (n - 1 - i));
+}
+
+/*
+ * 65536 snapshots, all with the L1 table of 16 MiB that the disk has itself.  The table of them
+ * lies among data, behind the refcount block that begins each 8 MiB.
+ */
+static void make_many(bool is_dirty)
+{
+	static uint8_t table[MANY * SNAPSHOT_BYTES], header[104];
+	auto_fd fd = -1;
+	struct stat st;
+	uint64_t at;
+
+	rig_tool("qemu-img create -q -f qcow2 -o cluster_size=%d many 4T", CLUSTER);
+	rig_tool("qemu-io -c 'write 0 16M' many");
+	fd = open("many", O_RDWR | O_CLOEXEC);
+	assert_int_equal(fstat(fd, &st), 0);
+	assert_int_equal(pread(fd, header, sizeof(header), 0), sizeof(header));
+	at = round_down((uint64_t)st.st_size, BLOCK_SPAN) - BLOCK_SPAN + 16 * CLUSTER;
+	for (unsigned i = 0; i < MANY; i++) {
+		memcpy(table + (size_t)i * SNAPSHOT_BYTES, header + 40, 8);
+		put_be(table + (size_t)i * SNAPSHOT_BYTES + 8, MANY_L1, 4);
+	}
+	put_be(header + 60, MANY, 4);
+	put_be(header + 64, at, 8);
+	put_be(header + 72, is_dirty, 8);
+	assert_int_equal(pwrite(fd, table, sizeof(table), (off_t)at), sizeof(table));
+	assert_int_equal(pwrite(fd, header, sizeof(header), 0), sizeof(header));
+}
+
+static void many_snapshots_of_one_table_are_refused_at_once(void **state)
+{
+	static const char *const words[] = {"more tables than it has room", "contradict"};
+
+	(void)state;
+	RIG_NEEDS_TOOLS();
+	rig_enter(false);
+	for (unsigned dirty = 0; dirty < 2; dirty++) {
+		double start = seconds();
+		struct err e = {0};
+		struct rig rig;
+
+		make_many(dirty);
+		assert_true(rig_try_open(&rig, "many", &(struct rig_options){.writable = true},
+					 &e) < 0);
+		if (!strstr(e.text, words[dirty]))
+			fail_msg("\"%s\" instead of \"%s\"", e.text, words[dirty]);
+		assert_true(seconds() - start < SECONDS_MAX);
+	}
+	rig_leave();
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -524,6 +584,7 @@ int main(void)
 		cmocka_unit_test(cut_images_are_an_error),
 		cmocka_unit_test(backing_files_are_the_users_choice),
 		cmocka_unit_test(long_chains_are_refused),
+		cmocka_unit_test(many_snapshots_of_one_table_are_refused_at_once),
 		cmocka_unit_test(discarding_a_shared_table_fits_the_ring_of_frees),
 		cmocka_unit_test(all_readers_of_a_compressed_cluster_are_served),
 		cmocka_unit_test(full_refcounts_behind_the_file_are_not_searched_for_ever),

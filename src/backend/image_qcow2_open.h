@@ -20,6 +20,9 @@ int qcow2_check(struct qcow2 *q, struct err *e) MUST_CHECK;
 /* Counts all references anew and corrects the refcounts; clears the dirty bit. */
 int qcow2_repair(struct qcow2 *q, struct err *e) MUST_CHECK;
 
+/* Bytes that tables which are read once can have in all: what the file has on its disk. */
+uint64_t qcow2_tables_max(const struct qcow2 *q);
+
 /* The L1 table of the snapshot at *at, which moves on. */
 int qcow2_snapshot_next(struct qcow2 *q, uint64_t *at, uint64_t *ret_l1, uint64_t *ret_entries)
 	MUST_CHECK;
