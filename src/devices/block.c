@@ -63,6 +63,7 @@ enum block_counter {
 	FLUSHES,
 	DISCARDS,
 	ZERO_WRITES,
+	IDS,
 	BLOCK_COUNTERS_END,
 };
 
@@ -72,8 +73,9 @@ static const struct counter block_counters[] = {
 	DEVICE_COUNTER(WRITES) = {"writes", COUNTER_EVENTS, "Writes that were done"},
 	DEVICE_COUNTER(WRITTEN_BYTES) = {"written_bytes", COUNTER_BYTES, "Data written"},
 	DEVICE_COUNTER(FLUSHES) = {"flushes", COUNTER_EVENTS, "Flushes that were done"},
-	DEVICE_COUNTER(DISCARDS) = {"discards", COUNTER_EVENTS, "Ranges discarded"},
-	DEVICE_COUNTER(ZERO_WRITES) = {"zero_writes", COUNTER_EVENTS, "Ranges zeroed"},
+	DEVICE_COUNTER(DISCARDS) = {"discards", COUNTER_EVENTS, "Requests to discard"},
+	DEVICE_COUNTER(ZERO_WRITES) = {"zero_writes", COUNTER_EVENTS, "Requests to write zeroes"},
+	DEVICE_COUNTER(IDS) = {"ids", COUNTER_EVENTS, "Times that the guest read the serial"},
 	DEVICE_COUNTER(BLOCK_COUNTERS_END) = {.name = NULL},
 };
 
@@ -108,6 +110,7 @@ struct request {
 	struct vq *queue;
 	struct request *next; /* free */
 	unsigned nranges, range_at; /* discard and write-zeroes */
+	uint32_t counter; /* of its kind, enum block_counter */
 	struct chain chain;
 	struct range ranges[RANGES_MAX];
 };
@@ -185,13 +188,21 @@ static struct block *block_of(struct device *d)
 	return container_of(d, struct block, device);
 }
 
+static void count(struct request *r, uint8_t status)
+{
+	const bool is_good = status == VIRTIO_BLK_S_OK;
+
+	device_count(&r->block->device, is_good ? r->counter : DEVICE_ERRORS, 1);
+	if (is_good && (r->counter == READS || r->counter == WRITES))
+		device_count(&r->block->device, r->counter + 1, r->io.length); /* its bytes */
+}
+
 /* Gives the chain back with a status; the request is free then. */
 static void complete(struct request *r, uint8_t status)
 {
 	struct block *b = r->block;
 
-	if (status != VIRTIO_BLK_S_OK)
-		device_count(&b->device, DEVICE_ERRORS, 1);
+	count(r, status);
 	if (!chain_tail_put(&r->chain, &status, sizeof(status)))
 		log_limited(&b->complaints, "request without room for a status");
 	vq_push(r->queue, &r->chain);
@@ -212,11 +223,6 @@ static void report(struct request *r, const char *what, int error)
 		log_limited(&r->block->complaints, "%s of %llu bytes at %llu failed: %s", what,
 			    (unsigned long long)r->io.length, (unsigned long long)r->io.offset,
 			    strerror(-error));
-}
-
-static void count(struct request *r, enum block_counter counter, uint64_t n)
-{
-	device_count(&r->block->device, counter, n);
 }
 
 /* Whether the disk has these sectors, in whole blocks; sets where they lie. */
@@ -240,10 +246,6 @@ static void read_done(struct image_req *io, int error)
 	report(r, "read", error);
 	if (error == 0 && !chain_skip(&r->chain, CHAIN_WRITABLE, r->io.length))
 		error = -EIO;
-	if (error == 0) {
-		count(r, READS, 1);
-		count(r, READ_BYTES, r->io.length);
-	}
 	complete(r, status_of(error));
 }
 
@@ -252,10 +254,6 @@ static void write_done(struct image_req *io, int error)
 	struct request *r = container_of(io, struct request, io);
 
 	report(r, "write", error);
-	if (error == 0) {
-		count(r, WRITES, 1);
-		count(r, WRITTEN_BYTES, r->io.length);
-	}
 	complete(r, status_of(error));
 }
 
@@ -264,8 +262,6 @@ static void sync_done(struct image_req *io, int error)
 	struct request *r = container_of(io, struct request, io);
 
 	report(r, "sync", error);
-	if (error == 0)
-		count(r, FLUSHES, 1);
 	complete(r, status_of(error));
 }
 
@@ -347,12 +343,10 @@ static void range_done(struct image_req *io, int error)
 	struct request *r = container_of(io, struct request, io);
 
 	report(r, io->op == IMAGE_DISCARD ? "discard" : "writing zeroes", error);
-	if (error < 0) {
+	if (error < 0)
 		complete(r, VIRTIO_BLK_S_IOERR);
-		return;
-	}
-	count(r, io->op == IMAGE_DISCARD ? DISCARDS : ZERO_WRITES, 1);
-	next_range(r);
+	else
+		next_range(r);
 }
 
 static uint8_t check_range(struct request *r, const struct range *range, uint32_t flags,
@@ -412,12 +406,15 @@ static void request_write_zeroes(struct request *r, const struct header *h)
 }
 
 static const struct kind {
-	uint32_t type;
+	uint32_t type, counter;
 	void (*handle)(struct request *r, const struct header *h);
 } kinds[] = {
-	{VIRTIO_BLK_T_IN, request_in},           {VIRTIO_BLK_T_OUT, request_out},
-	{VIRTIO_BLK_T_FLUSH, request_flush},     {VIRTIO_BLK_T_GET_ID, request_get_id},
-	{VIRTIO_BLK_T_DISCARD, request_discard}, {VIRTIO_BLK_T_WRITE_ZEROES, request_write_zeroes},
+	{VIRTIO_BLK_T_IN, READS, request_in},
+	{VIRTIO_BLK_T_OUT, WRITES, request_out},
+	{VIRTIO_BLK_T_FLUSH, FLUSHES, request_flush},
+	{VIRTIO_BLK_T_GET_ID, IDS, request_get_id},
+	{VIRTIO_BLK_T_DISCARD, DISCARDS, request_discard},
+	{VIRTIO_BLK_T_WRITE_ZEROES, ZERO_WRITES, request_write_zeroes},
 };
 
 static void request_start(struct request *r)
@@ -430,6 +427,7 @@ static void request_start(struct request *r)
 	}
 	for (size_t i = 0; i < ARRAY_LEN(kinds); i++) {
 		if (kinds[i].type == le32_get(h.type)) {
+			r->counter = kinds[i].counter;
 			kinds[i].handle(r, &h);
 			return;
 		}
