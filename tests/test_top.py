@@ -137,9 +137,10 @@ def test_device_that_is_started_again_counts_on(top, start):
 
 
 def test_wrong_words_are_refused(top):
-    for words, said in ((['-n', '0'], '--count'), (['-n', 'x'], '--count'), (['-d', '0'], '--delay'),
-                        (['-d', 'nan'], '--delay'), (['-d', '1e3'], '--delay'),
-                        (['-d', '-1'], '--delay'), (['x' * 200], 'too long')):
+    for words, said in ((['-n', '0'], '--count'), (['-n', 'x'], '--count'),
+                        (['-d', '0'], '--delay'), (['-d', 'nan'], '--delay'),
+                        (['-d', '1e3'], '--delay'), (['-d', '-1'], '--delay'),
+                        (['x' * 200], 'too long')):
         done = top(*words)
         assert done.returncode == USAGE and said in done.stderr, (words, done)
 

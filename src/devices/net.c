@@ -544,17 +544,17 @@ static const struct device_command net_commands[] = {
 };
 
 static const struct counter net_counters[] = {
-	DEVICE_COUNTER(NET_RX_FRAMES) = {"rx_frames", COUNTER_EVENTS, "Frames that the guest received"},
+	DEVICE_COUNTER(NET_RX_FRAMES) = {"rx_frames", COUNTER_EVENTS, "Frames to the guest"},
 	DEVICE_COUNTER(NET_RX_BYTES) = {"rx_bytes", COUNTER_BYTES, "Bytes of them"},
 	DEVICE_COUNTER(NET_RX_DROPPED) = {"rx_dropped", COUNTER_EVENTS,
 			       "Frames too long for the guest's buffers, or the link was down"},
 	DEVICE_COUNTER(NET_RX_FILTERED) = {"rx_filtered", COUNTER_EVENTS,
 				"Frames that the guest's driver does not want"},
-	DEVICE_COUNTER(NET_TX_FRAMES) = {"tx_frames", COUNTER_EVENTS, "Frames that the guest sent"},
+	DEVICE_COUNTER(NET_TX_FRAMES) = {"tx_frames", COUNTER_EVENTS, "Frames from the guest"},
 	DEVICE_COUNTER(NET_TX_BYTES) = {"tx_bytes", COUNTER_BYTES, "Bytes of them"},
 	DEVICE_COUNTER(NET_TX_MALFORMED) = {"tx_malformed", COUNTER_EVENTS,
 				 "Frames with headers or sizes that cannot be"},
-	DEVICE_COUNTER(NET_TX_REFUSED) = {"tx_refused", COUNTER_EVENTS, "Frames refused by egress rules"},
+	DEVICE_COUNTER(NET_TX_REFUSED) = {"tx_refused", COUNTER_EVENTS, "Frames against the rules"},
 	DEVICE_COUNTER(NET_TX_DROPPED) = {"tx_dropped", COUNTER_EVENTS,
 			       "Frames that the host would not have, or the link was down"},
 	DEVICE_COUNTER(NET_COUNTERS_END) = {.name = NULL},

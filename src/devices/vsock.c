@@ -340,7 +340,7 @@ static void vsock_config(struct device *d, void *out)
 
 static const struct counter vsock_counters[] = {
 	DEVICE_COUNTER(VSOCK_OPEN) = {"connections", COUNTER_LEVEL, "Connections now"},
-	DEVICE_COUNTER(VSOCK_ACCEPTED) = {"accepted", COUNTER_EVENTS, "Connections that came about"},
+	DEVICE_COUNTER(VSOCK_ACCEPTED) = {"accepted", COUNTER_EVENTS, "Connections that were made"},
 	DEVICE_COUNTER(VSOCK_REFUSED) = {"refused", COUNTER_EVENTS, "Connections that did not"},
 	DEVICE_COUNTER(VSOCK_MALFORMED) = {"malformed", COUNTER_EVENTS, "Packets that cannot be"},
 	DEVICE_COUNTER(VSOCK_COUNTERS_END) = {.name = NULL},

@@ -23,9 +23,13 @@ static const char *const screen_lines_end = "\033[K\r\n"; /* what stood there be
 
 const struct arg command_top_args[] = {
 	{.name = "count", .letter = 'n', .value = "COUNT", .help = "End after so many samples"},
-	{.name = "delay", .letter = 'd', .value = "SECONDS",
+	{.name = "delay",
+	 .letter = 'd',
+	 .value = "SECONDS",
 	 .help = "Time between samples, 1 if not given; may be a fraction"},
-	{.name = "batch", .letter = 'b', .help = "Print one sample after the other, as plain lines"},
+	{.name = "batch",
+	 .letter = 'b',
+	 .help = "Print one sample after the other, as plain lines"},
 	{.name = "json", .help = "Print each sample as one line of JSON"},
 	{.name = "help", .letter = 'h', .help = "Print this text"},
 	{.name = NULL},
@@ -57,7 +61,8 @@ static int read_delay(const char *text, unsigned *ret_ms, struct err *e)
 	if (end == text || *end || strspn(text, "0123456789.") != strlen(text) ||
 	    !(seconds * 1000 >= DELAY_MIN_MS && seconds * 1000 <= DELAY_MAX_MS))
 		return err_say(e, EINVAL,
-			       "--delay \"%.40s\": not a number of seconds from 0.05 to 3600", text);
+			       "--delay \"%.40s\": not a number of seconds from 0.05 to 3600",
+			       text);
 	*ret_ms = (unsigned)(seconds * 1000 + 0.5);
 	return 0;
 }

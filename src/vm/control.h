@@ -43,7 +43,7 @@ struct control_device {
 	unsigned restarts;
 	struct asks *asks; /* its control socket; NULL: it has none */
 
-	/* Borrowed, written by its process at any time; NULL: none.  What they are: devices/device.h */
+	/* Borrowed, written by its process at any time; see devices/device.h. Or NULL. */
 	const uint64_t *counters;
 	const struct counter *own_counters; /* of its type, or NULL */
 };
@@ -52,7 +52,7 @@ struct control_status {
 	const char *state; /* "running", "suspended" */
 	unsigned nvcpus;
 	const uint64_t *vcpu_counters[CONTROL_VCPUS_MAX]; /* enum cpu_counter; borrowed */
-	uint64_t interrupts; /* that main itself raised */
+	uint64_t interrupts;                              /* that main itself raised */
 	uint64_t mem_bytes;
 	uint64_t uptime_ms; /* since the VM was started */
 	bool has_balloon;
@@ -97,7 +97,7 @@ struct control_client {
 	struct watch watch; /* fd -1: free */
 	uint64_t used_ns;   /* when it last sent something */
 	enum control_wait wait;
-	struct ask ask;   /* of CONTROL_WAITS_FOR_DEVICE */
+	struct ask ask; /* of CONTROL_WAITS_FOR_DEVICE */
 	struct asks *ask_device;
 	bool ask_lasts;   /* the device's next process is to be told it too */
 	bool is_skipping; /* the rest of a line that was too long */

@@ -41,7 +41,7 @@ struct report_device {
 struct report {
 	char state[REPORT_FIELD_MAX];
 	uint64_t pid, uptime_ms, mem_bytes, target_bytes, actual_bytes;
-	uint64_t exits, interrupts;	/* exits of all vCPUs */
+	uint64_t exits, interrupts;     /* exits of all vCPUs */
 	struct report_counters reasons; /* of them */
 	unsigned nvcpus, ndevices;
 	struct report_device devices[CONTROL_DEVICES_MAX];

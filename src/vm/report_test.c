@@ -16,14 +16,15 @@ static void everything_is_found(void **state)
 {
 	(void)state;
 	assert_int_equal(
-		report_read("{\"ok\":true,\"state\":\"running\",\"pid\":7,\"uptime_ms\":5,"
-			    "\"mem_bytes\":4096,\"vcpus\":[{\"exits\":3,\"reasons\":{\"io\":1,"
-			    "\"hlt\":2}},{\"exits\":4,\"reasons\":{\"io\":4}}],\"interrupts\":9,"
-			    "\"balloon\":{\"target_bytes\":8192},\"devices\":[{\"name\":\"balloon0\","
-			    "\"type\":\"balloon\",\"state\":\"running\",\"pid\":8,\"restarts\":2,"
-			    "\"counters\":{\"kicks\":11,\"actual_bytes\":12}},{\"name\":\"x\","
-			    "\"error\":\"no answer\"}]}",
-			    &r),
+		report_read(
+			"{\"ok\":true,\"state\":\"running\",\"pid\":7,\"uptime_ms\":5,"
+			"\"mem_bytes\":4096,\"vcpus\":[{\"exits\":3,\"reasons\":{\"io\":1,"
+			"\"hlt\":2}},{\"exits\":4,\"reasons\":{\"io\":4}}],\"interrupts\":9,"
+			"\"balloon\":{\"target_bytes\":8192},\"devices\":[{\"name\":\"balloon0\","
+			"\"type\":\"balloon\",\"state\":\"running\",\"pid\":8,\"restarts\":2,"
+			"\"counters\":{\"kicks\":11,\"actual_bytes\":12}},{\"name\":\"x\","
+			"\"error\":\"no answer\"}]}",
+			&r),
 		0);
 	assert_string_equal(r.state, "running");
 	assert_int_equal(r.pid, 7);
@@ -50,10 +51,11 @@ static void hostile_replies_stay_within_bounds(void **state)
 	size_t n;
 
 	(void)state;
-	n = (size_t)snprintf(text, sizeof(text),
-			     "{\"state\":\"a\\u001b[2Jb\",\"pid\":-1,\"uptime_ms\":\"x\",\"devices\":"
-			     "{\"64\":{\"pid\":1},\"99999999999999999999\":{\"name\":\"a\"},"
-			     "\"\":{\"pid\":3},\"1\":{\"type\":\"balloon\",\"counters\":{");
+	n = (size_t)snprintf(
+		text, sizeof(text),
+		"{\"state\":\"a\\u001b[2Jb\",\"pid\":-1,\"uptime_ms\":\"x\",\"devices\":"
+		"{\"64\":{\"pid\":1},\"99999999999999999999\":{\"name\":\"a\"},"
+		"\"\":{\"pid\":3},\"1\":{\"type\":\"balloon\",\"counters\":{");
 	for (unsigned i = 0; i < 200; i++)
 		n += (size_t)snprintf(text + n, sizeof(text) - n,
 				      "\"a\\u0007very long name of a counter %u\":"

@@ -32,9 +32,9 @@ enum {
 
 /* What the host says of a process; 0 where it says nothing. */
 struct top_process {
-	uint64_t cpu_ns;	 /* so far */
+	uint64_t cpu_ns;         /* so far */
 	uint64_t resident_bytes; /* of a device: without what others have too */
-	uint64_t pss_bytes;	 /* its share of all; only if asked for, and permitted */
+	uint64_t pss_bytes;      /* its share of all; only if asked for, and permitted */
 };
 
 struct top_sample {
@@ -44,9 +44,9 @@ struct top_sample {
 };
 
 struct top_vm {
-	char word[TOP_PATH_MAX]; /* name or path, as given */
-	bool is_found;		 /* in the directory of names: it may end unnoticed */
-	bool is_alive;		 /* it answered last time */
+	char word[TOP_PATH_MAX];          /* name or path, as given */
+	bool is_found;                    /* in the directory of names: it may end unnoticed */
+	bool is_alive;                    /* it answered last time */
 	char error[REPORT_FIELD_MAX * 2]; /* why not */
 	int error_code;
 	struct top_sample *now, *before;
@@ -71,8 +71,8 @@ void top_fini(struct top *t);
 bool top_cpu_parse(const char *stat, uint64_t ticks_a_second, uint64_t *ret_ns) MUST_CHECK;
 
 /* Out of the text of /proc/PID/statm. */
-bool top_memory_parse(const char *statm, uint64_t page_bytes, bool is_device,
-		      uint64_t *ret_bytes) MUST_CHECK;
+bool top_memory_parse(const char *statm, uint64_t page_bytes, bool is_device, uint64_t *ret_bytes)
+	MUST_CHECK;
 
 /* ---- top_rate.c ---- */
 

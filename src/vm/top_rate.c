@@ -8,7 +8,7 @@
 #include <string.h>
 
 #define SECOND_NS 1e9
-#define MS_NS UINT64_C(1000000)
+#define MS_NS     UINT64_C(1000000)
 
 uint64_t top_interval_ns(const struct top_vm *v)
 {

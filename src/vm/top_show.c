@@ -164,13 +164,13 @@ static const struct column {
 	int width; /* less than 0: its text begins at the left */
 	void (*put)(const struct top_vm *v, char cell[CELL_MAX]);
 } columns[] = {
-	{"NAME", -16, cell_name},	    {"PID", 7, cell_pid},
-	{"STATE", -9, cell_state},	    {"CPU%", 6, cell_cpu},
-	{"EXITS/s", 7, cell_exits},	    {"RES", 6, cell_resident},
-	{"MEMORY", 6, cell_memory},	    {"BALLOON", 7, cell_balloon},
-	{"READS/s", 7, cell_reads},	    {"READB/s", 7, cell_read_bytes},
-	{"WRITES/s", 8, cell_writes},	    {"WRITEB/s", 8, cell_written_bytes},
-	{"RXB/s", 6, cell_rx_bytes},	    {"TXB/s", 6, cell_tx_bytes},
+	{"NAME", -16, cell_name},     {"PID", 7, cell_pid},
+	{"STATE", -9, cell_state},    {"CPU%", 6, cell_cpu},
+	{"EXITS/s", 7, cell_exits},   {"RES", 6, cell_resident},
+	{"MEMORY", 6, cell_memory},   {"BALLOON", 7, cell_balloon},
+	{"READS/s", 7, cell_reads},   {"READB/s", 7, cell_read_bytes},
+	{"WRITES/s", 8, cell_writes}, {"WRITEB/s", 8, cell_written_bytes},
+	{"RXB/s", 6, cell_rx_bytes},  {"TXB/s", 6, cell_tx_bytes},
 };
 
 static void put_header(struct top_text *out)
@@ -179,8 +179,8 @@ static void put_header(struct top_text *out)
 	size_t used = 0;
 
 	for (size_t i = 0; i < ARRAY_LEN(columns); i++)
-		used += (size_t)snprintf(line + used, sizeof(line) - used, "%*s ",
-					 columns[i].width, columns[i].title);
+		used += (size_t)snprintf(line + used, sizeof(line) - used, "%*s ", columns[i].width,
+					 columns[i].title);
 	put_line(out, "%s", line);
 }
 
@@ -196,8 +196,8 @@ static void put_vm(struct top_text *out, const struct top_vm *v)
 	}
 	for (size_t i = 0; i < ARRAY_LEN(columns); i++) {
 		columns[i].put(v, cell);
-		used += (size_t)snprintf(line + used, sizeof(line) - used, "%*s ",
-					 columns[i].width, cell);
+		used += (size_t)snprintf(line + used, sizeof(line) - used, "%*s ", columns[i].width,
+					 cell);
 	}
 	put_line(out, "%s", line);
 }
@@ -255,7 +255,8 @@ static void show_process(const struct top_vm *v, unsigned i, struct top_text *ou
 {
 	const struct report_device *d = &v->now->report.devices[i];
 	const struct top_process *p = &v->now->devices[i];
-	char cpu[CELL_MAX] = "-", resident[CELL_MAX] = "-", pss[CELL_MAX] = "-", pid[CELL_MAX] = "-";
+	char cpu[CELL_MAX] = "-", resident[CELL_MAX] = "-", pss[CELL_MAX] = "-",
+	     pid[CELL_MAX] = "-";
 
 	if (d->pid) {
 		snprintf(pid, sizeof(pid), "%llu", (unsigned long long)d->pid);

@@ -57,7 +57,8 @@ static const char *amount(double value, bool is_bytes)
 
 static void amounts_have_six_characters_at_most(void **state)
 {
-	static const double hostile[] = {1e300, INFINITY, -INFINITY, NAN, -1, 1.8446744073709552e19};
+	static const double hostile[] = {1e300, INFINITY, -INFINITY,
+					 NAN,   -1,       1.8446744073709552e19};
 
 	(void)state;
 	assert_string_equal(amount(0, false), "0");
@@ -78,15 +79,17 @@ static void amounts_have_six_characters_at_most(void **state)
 static void rates_are_differences_over_time(void **state)
 {
 	(void)state;
-	sample_is(&before,
-		  "{\"vcpus\":[{\"exits\":100,\"reasons\":{\"io\":100}}],\"devices\":[{\"name\":"
-		  "\"block0\",\"type\":\"block\",\"counters\":{\"reads\":10,\"read_bytes\":4096}}]}",
-		  SECOND_NS);
-	sample_is(&now,
-		  "{\"vcpus\":[{\"exits\":300,\"reasons\":{\"io\":300}}],\"devices\":[{\"name\":"
-		  "\"rng0\",\"type\":\"rng\",\"counters\":{\"requests\":5}},{\"name\":"
-		  "\"block0\",\"type\":\"block\",\"counters\":{\"reads\":30,\"read_bytes\":8192}}]}",
-		  3 * SECOND_NS);
+	sample_is(
+		&before,
+		"{\"vcpus\":[{\"exits\":100,\"reasons\":{\"io\":100}}],\"devices\":[{\"name\":"
+		"\"block0\",\"type\":\"block\",\"counters\":{\"reads\":10,\"read_bytes\":4096}}]}",
+		SECOND_NS);
+	sample_is(
+		&now,
+		"{\"vcpus\":[{\"exits\":300,\"reasons\":{\"io\":300}}],\"devices\":[{\"name\":"
+		"\"rng0\",\"type\":\"rng\",\"counters\":{\"requests\":5}},{\"name\":"
+		"\"block0\",\"type\":\"block\",\"counters\":{\"reads\":30,\"read_bytes\":8192}}]}",
+		3 * SECOND_NS);
 	vm.has_before = true;
 
 	assert_true(top_exit_rate(&vm, NULL) == 100);
@@ -160,7 +163,8 @@ static const char hostile[] =
 	"{\"state\":\"\\u001b[2Jrun\\u009bning\",\"pid\":18446744073709551615,\"uptime_ms\":"
 	"18446744073709551615,\"mem_bytes\":18446744073709551615,\"vcpus\":[{\"exits\":"
 	"18446744073709551615,\"reasons\":{\"\\n\":18446744073709551615}}],\"devices\":[{\"name\":"
-	"\"\\u0007\\u001b]0;x\\u0007\",\"type\":\"block\",\"state\":\"\\r\",\"counters\":{\"reads\":"
+	"\"\\u0007\\u001b]0;x\\u0007\",\"type\":\"block\",\"state\":\"\\r\",\"counters\":{"
+	"\"reads\":"
 	"18446744073709551615,\"\\u001bc\":1,\"\":2}},{},{\"name\":\"\",\"type\":\"net\","
 	"\"counters\":{\"rx_bytes\":18446744073709551615}}]}";
 
