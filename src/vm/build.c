@@ -73,7 +73,9 @@ static int stage_platform(struct machine *m, struct err *e)
 	bus_init(&m->mmio);
 	arch_pci_layout(&m->gmem, &m->platform.pci);
 	m->platform.has_pci = true;
-	return pci_bus_init(&m->pci, &m->platform.pci, &m->ports, &m->mmio, &m->vm.host, e);
+	r = pci_bus_init(&m->pci, &m->platform.pci, &m->ports, &m->mmio, &m->vm.host, e);
+	m->pci.functions_per_slot = (m->config->ndevices + PCI_SLOTS - 2) / (PCI_SLOTS - 1);
+	return r;
 }
 
 static bool has_balloon(const struct config *c)
@@ -100,7 +102,6 @@ static int stage_chips(struct machine *m, struct err *e)
 	chips_init(&m->chips, &m->vm.host, &m->chip_events);
 	m->chips.has_pvpanic = m->config->pvpanic;
 	m->chips.has_debug_exit = m->config->debug_exit;
-	m->pci.functions_per_slot = (m->config->ndevices + PCI_SLOTS - 2) / (PCI_SLOTS - 1);
 	m->pci.reset_control = &m->chips.pm.reset_control;
 	m->platform.has_pvpanic = m->config->pvpanic;
 	for (unsigned i = 0; i < ARCH_SERIAL_PORTS; i++)
@@ -203,14 +204,21 @@ static const struct {
 	int (*build)(struct machine *m, struct err *e);
 	int exit_code;
 } stages[] = {
-	{stage_recorder, EXIT_CODE_ERROR},    {stage_loop, EXIT_CODE_ERROR},
+	{stage_recorder, EXIT_CODE_ERROR},
+	{stage_loop, EXIT_CODE_ERROR},
 	{stage_serial_open, EXIT_CODE_BUILD},
-	{stage_control, EXIT_CODE_BUILD},     {devices_spawn, EXIT_CODE_BUILD},
-	{stage_kvm, EXIT_CODE_HOST},	      {stage_memory, EXIT_CODE_HOST},
-	{stage_platform, EXIT_CODE_HOST},     {stage_balloon, EXIT_CODE_HOST},
-	{stage_chips, EXIT_CODE_ERROR},	      {stage_serial_start, EXIT_CODE_BUILD},
-	{stage_kernel, EXIT_CODE_BUILD},      {devices_plug, EXIT_CODE_BUILD},
-	{stage_tables, EXIT_CODE_BUILD},      {stage_cpus, EXIT_CODE_HOST},
+	{stage_control, EXIT_CODE_BUILD},
+	{devices_spawn, EXIT_CODE_BUILD},
+	{stage_kvm, EXIT_CODE_HOST},
+	{stage_memory, EXIT_CODE_HOST},
+	{stage_platform, EXIT_CODE_HOST},
+	{stage_balloon, EXIT_CODE_HOST},
+	{stage_chips, EXIT_CODE_ERROR},
+	{stage_serial_start, EXIT_CODE_BUILD},
+	{stage_kernel, EXIT_CODE_BUILD},
+	{devices_plug, EXIT_CODE_BUILD},
+	{stage_tables, EXIT_CODE_BUILD},
+	{stage_cpus, EXIT_CODE_HOST},
 	{stage_namespaces, EXIT_CODE_BUILD},
 };
 

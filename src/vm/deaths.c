@@ -83,10 +83,10 @@ static bool is_in_a_row(struct vm_device *d)
 
 static int device_respawn(struct vm_device *d, struct err *e)
 {
-	int r = device_ask(d, e);
+	int r = device_process_ask(d, e);
 
 	if (r == 0)
-		r = device_answer(d, e);
+		r = device_process_answer(d, e);
 	return r < 0 ? r : device_attach(d, e);
 }
 

@@ -61,7 +61,7 @@ struct vm_device {
 	int control_sock;
 	bool has_asks;
 	struct asks asks; /* on control_sock */
-	bool is_asked; /* for a process, and has not got the answer */
+	bool is_process_due; /* asked for, and not answered */
 	struct child child;
 	struct device_log log; /* of its process */
 	struct watch death;
@@ -101,13 +101,28 @@ void devices_status(struct machine *m, struct control_status *ret);
 struct asks *devices_find(struct machine *m, const char *type, const char *name, struct err *e)
 	MUST_CHECK;
 
-/* ---- between devices.c and deaths.c ---- */
+/* ---- device_process.c; for devices.c and deaths.c ---- */
+
+/*
+ * Has the type open what outlives its processes, by a device that is never opened itself.  Nothing
+ * for threads, which open their own, and devices that are not ours.
+ */
+int device_process_keep(struct machine *m, struct vm_device *d, struct err *e) MUST_CHECK;
+
+/* Makes all that a process of the device is started with, and the row for jail/respawn.h. */
+int device_process_prepare(struct machine *m, struct vm_device *d, struct spawn_args *ret_row,
+			   struct err *e) MUST_CHECK;
+
+/* Starts whatever is to be at the other end of the sockets: process, thread, or not ours. */
+int device_process_begin(struct machine *m, struct vm_device *d, struct err *e) MUST_CHECK;
 
 /* Asks for a process; then waits until it has been started, if one was asked for. */
-int device_ask(struct vm_device *d, struct err *e) MUST_CHECK;
-int device_answer(struct vm_device *d, struct err *e) MUST_CHECK;
+int device_process_ask(struct vm_device *d, struct err *e) MUST_CHECK;
+int device_process_answer(struct vm_device *d, struct err *e) MUST_CHECK;
 
-/* deaths.c: gives the socket to the front end and watches the process. */
+/* ---- deaths.c ---- */
+
+/* Gives the socket to the front end and watches the process. */
 int device_attach(struct vm_device *d, struct err *e) MUST_CHECK;
 
 /* The front end has lost its device; struct frontend_args. */
