@@ -2,10 +2,10 @@
 /*
  * respawn.c - starts children for a process that has jailed itself
  *
- * One request, one answer, each a packet.  START comes with the row's fds and is answered with the
- * pid, with its pidfd and the reading end of its report; KILL ends the last child of the row. Each
- * may be answered with an error as text.  The server checks the index and the number of fds and
- * believes nothing else.  It clones with CLONE_PARENT, so the child's parent is main.
+ * One request, one answer, each a packet.  A request is the index of a row and comes with the row's
+ * fds; it is answered with the pid, with its pidfd and the reading end of its report, or with an
+ * error as text.  The server checks the index and the number of fds and believes nothing else.  It
+ * clones with CLONE_PARENT, so the child's parent is main.
  */
 #include "jail/respawn.h"
 
@@ -16,7 +16,6 @@
 #include <fcntl.h>
 #include <sched.h>
 #include <signal.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
@@ -29,12 +28,6 @@ enum {
 	SERVER_FD_MAX = 1023, /* what it needs was opened early and has a low number */
 };
 
-enum verb { START, KILL };
-
-struct request {
-	uint32_t verb, index;
-};
-
 struct answer {
 	int32_t pid;   /* or 0 and: */
 	int32_t error; /* an errno */
@@ -45,7 +38,6 @@ struct server {
 	const struct respawn *main;
 	struct spawner spawner;
 	int sock;
-	int *last; /* a pidfd a row, or -1 */
 	pid_t group; /* main's; its own is another, see server_run() */
 };
 
@@ -73,43 +65,18 @@ static int row_spawn(struct server *s, const struct spawn_args *args, struct chi
 static int row_start(struct server *s, uint32_t index, const int *fds, size_t nfds,
 		     struct child *ret_child, struct err *e)
 {
-	struct spawn_args args = s->main->table[index];
 	struct spawn_fd numbered[FD_PASS_MAX];
-	int r;
+	struct spawn_args args;
 
+	if (index >= s->main->count)
+		return err_say(e, EINVAL, "no such child");
+	args = s->main->table[index];
 	if (nfds != args.nfds)
 		return err_say(e, EINVAL, "cannot start %s with %zu fds", args.name, nfds);
 	for (size_t i = 0; i < nfds; i++)
 		numbered[i] = (struct spawn_fd){.fd = fds[i], .number = args.fds[i].number};
 	args.fds = numbered;
-	r = row_spawn(s, &args, ret_child, e);
-	if (r == 0) {
-		fd_close(&s->last[index]);
-		s->last[index] = fcntl(ret_child->pidfd, F_DUPFD_CLOEXEC, 0);
-	}
-	return r;
-}
-
-static int row_kill(struct server *s, uint32_t index, struct err *e)
-{
-	if (syscall(SYS_pidfd_send_signal, s->last[index], SIGKILL, NULL, 0) < 0)
-		return err_set(e, errno, "cannot kill %s", s->main->table[index].name);
-	return 0;
-}
-
-static int request_serve(struct server *s, const struct request *q, const int *fds, size_t nfds,
-			 struct child *ret_child, struct err *e)
-{
-	if (q->index >= s->main->count)
-		return err_say(e, EINVAL, "no such child");
-	switch (q->verb) {
-	case START:
-		return row_start(s, q->index, fds, nfds, ret_child, e);
-	case KILL:
-		return row_kill(s, q->index, e);
-	default:
-		return err_say(e, EINVAL, "no such request");
-	}
+	return row_spawn(s, &args, ret_child, e);
 }
 
 static int answer_send(int sock, const struct child *c, const struct err *e)
@@ -130,12 +97,12 @@ static bool server_turn(struct server *s)
 	struct child c = {.pid = 0, .pidfd = -1, .report_fd = -1};
 	struct err e = {.code = 0};
 	int fds[FD_PASS_MAX];
-	struct request q;
+	uint32_t index;
 	size_t nfds;
-	ssize_t n = fd_recv(s->sock, &q, sizeof(q), fds, FD_PASS_MAX, &nfds);
-	bool goes_on = n == (ssize_t)sizeof(q);
+	ssize_t n = fd_recv(s->sock, &index, sizeof(index), fds, FD_PASS_MAX, &nfds);
+	bool goes_on = n == (ssize_t)sizeof(index);
 
-	if (goes_on && request_serve(s, &q, fds, nfds, &c, &e) < 0)
+	if (goes_on && row_start(s, index, fds, nfds, &c, &e) < 0)
 		c.pid = 0;
 	for (size_t i = 0; i < nfds; i++)
 		fd_close(&fds[i]);
@@ -182,11 +149,8 @@ static NORETURN void server_run(const struct respawn *r, const struct spawner *s
 	s.group = getpgrp();
 	setpgid(0, 0);
 	s.spawner.clone_flags = CLONE_PARENT;
-	s.last = malloc((r->count + 1) * sizeof(s.last[0]));
-	if (!s.last || server_close_others(&s) < 0) /* with main's end it would not see main's */
+	if (server_close_others(&s) < 0) /* with main's end it would not see main's */
 		_exit(1);
-	for (size_t i = 0; i < r->count; i++)
-		s.last[i] = -1;
 	signal(SIGCHLD, SIG_IGN); /* of the namespaces' maker, the only child of its own */
 	spawner_begin(&s.spawner);
 	while (server_turn(&s))
@@ -258,71 +222,34 @@ static int no_answer(const struct respawn *r, size_t index, ssize_t n, struct er
 		       r->table[index].name);
 }
 
-static int send_request(struct respawn *r, enum verb verb, size_t index, const int *fds,
-			size_t nfds, struct err *e)
+int respawn_ask(struct respawn *r, size_t index, const int *fds, struct err *e)
 {
-	const struct request q = {.verb = verb, .index = (uint32_t)index};
-	int ret = fd_send(r->sock, &q, sizeof(q), fds, nfds);
+	const uint32_t request = (uint32_t)index;
+	int ret = fd_send(r->sock, &request, sizeof(request), fds, r->table[index].nfds);
 
 	return ret < 0 ? no_answer(r, index, ret, e) : 0;
 }
 
-/* fds come only with the answer to START. */
-static int take_answer(struct respawn *r, enum verb verb, size_t index, int ret_fds[ANSWER_FDS],
-		       int32_t *ret_pid, struct err *e)
+int respawn_answer(struct respawn *r, size_t index, struct child *ret_child, struct err *e)
 {
-	size_t received = 0;
+	int fds[ANSWER_FDS];
+	size_t nfds = 0;
 	struct answer a = {.pid = 0};
-	ssize_t n = fd_recv(r->sock, &a, sizeof(a), ret_fds, ANSWER_FDS, &received);
+	ssize_t n = fd_recv(r->sock, &a, sizeof(a), fds, ANSWER_FDS, &nfds);
 
-	if (n == (ssize_t)sizeof(a) && a.error == 0 &&
-	    received == (verb == START ? ANSWER_FDS : 0)) {
-		*ret_pid = a.pid;
+	if (n == (ssize_t)sizeof(a) && a.error == 0 && nfds == ANSWER_FDS) {
+		*ret_child = (struct child){
+			.name = r->table[index].name,
+			.source = r->table[index].source,
+			.pid = a.pid,
+			.pidfd = fds[0],
+			.report_fd = fds[1],
+		};
 		return 0;
 	}
-	for (size_t i = 0; i < received; i++)
-		fd_close(&ret_fds[i]);
+	for (size_t i = 0; i < nfds; i++)
+		fd_close(&fds[i]);
 	if (n == (ssize_t)sizeof(a) && a.error > 0)
 		return err_say(e, a.error, "%.*s", (int)sizeof(a.text) - 1, a.text);
 	return no_answer(r, index, n, e);
-}
-
-int respawn_ask(struct respawn *r, size_t index, const int *fds, struct err *e)
-{
-	return send_request(r, START, index, fds, r->table[index].nfds, e);
-}
-
-int respawn_answer(struct respawn *r, size_t index, struct child *ret_child, struct err *e)
-{
-	int received[ANSWER_FDS];
-	int32_t pid;
-	int ret = take_answer(r, START, index, received, &pid, e);
-
-	if (ret < 0)
-		return ret;
-	*ret_child = (struct child){
-		.name = r->table[index].name,
-		.source = r->table[index].source,
-		.pid = pid,
-		.pidfd = received[0],
-		.report_fd = received[1],
-	};
-	return 0;
-}
-
-int respawn_kill(struct respawn *r, size_t index, struct child *c)
-{
-	int received[ANSWER_FDS];
-	struct err e;
-	int32_t pid;
-	int ret;
-
-	if (c->pid <= 0)
-		return 0;
-	ret = send_request(r, KILL, index, NULL, 0, &e);
-	if (ret == 0)
-		ret = take_answer(r, KILL, index, received, &pid, &e);
-	if (ret == 0)
-		spawn_wait(c);
-	return ret;
 }

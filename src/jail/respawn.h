@@ -47,9 +47,3 @@ void respawn_fini(struct respawn *r);
 int respawn_ask(struct respawn *r, size_t index, const int *fds, struct err *e) MUST_CHECK;
 int respawn_answer(struct respawn *r, size_t index, struct child *ret_child, struct err *e)
 	MUST_CHECK;
-
-/*
- * As spawn_kill() of the last child that was started from row index, whoever it still runs as.  0,
- * or -errno when the server does not answer.
- */
-int respawn_kill(struct respawn *r, size_t index, struct child *c) MUST_CHECK;

@@ -109,8 +109,9 @@ int spawn_start(struct spawner *s, const struct spawn_args *args, struct child *
 int spawn_reap(struct child *c, struct spawn_end *ret_end) MUST_CHECK;
 
 /*
- * Kills with SIGKILL and collects.  Does nothing to a child that was never started or was reaped. A
- * jailed process that was root may not kill a child that is not jailed yet, see respawn_kill().
+ * Kills with SIGKILL and collects.  Does nothing to a child that was never started or was reaped,
+ * or that may not be killed: one that is not jailed yet, by a jailed process that was root.  Such a
+ * child dies with us.
  */
 void spawn_kill(struct child *c);
 
