@@ -2,6 +2,8 @@
 /* log.c - lines for people, on stderr */
 #include "base/log.h"
 
+#include "base/loop.h"
+
 #include <errno.h>
 #include <poll.h>
 #include <pthread.h>
@@ -10,7 +12,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <time.h>
 #include <unistd.h>
 
 enum {
@@ -261,18 +262,10 @@ LOG_FUNCTION(log_debug, LOG_LEVEL_DEBUG)
 
 /* ---- limits ---- */
 
-static uint64_t now_ns(void)
-{
-	struct timespec t;
-
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	return (uint64_t)t.tv_sec * SECOND_NS + (uint64_t)t.tv_nsec;
-}
-
 void log_limited(struct log_limit *limit, const char *format, ...)
 {
 	char suffix[64] = "";
-	uint64_t now = now_ns();
+	uint64_t now = clock_ns();
 	va_list args;
 
 	if (limit->used >= LOG_LIMIT_BURST && now < limit->next_ns) {

@@ -12,7 +12,7 @@
 #include "vm/control.h"
 
 #include "base/fd.h"
-#include "vm/control_commands.h"
+#include "vm/control_parts.h"
 
 #include <assert.h>
 #include <errno.h>

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* control_commands.c - the commands of the control socket: one table */
-#include "vm/control_commands.h"
+#include "vm/control_parts.h"
 
 #include "base/num.h"
 #include "base/opt.h"

@@ -6,7 +6,7 @@
  * are checked here by the device's own table, so that a mistake is answered at once; then the line
  * is put to the device's process as it is, but for name=NAME, which says which device is meant.
  */
-#include "vm/control_commands.h"
+#include "vm/control_parts.h"
 
 #include "base/opt.h"
 #include "devices/device.h"

@@ -1,21 +1,15 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/*
- * control_listen.c - the file of the control socket: taking its name, giving it back
- *
- * Taking the name is done under a lock on the directory, so that a socket which is bound but does
- * not listen yet is never mistaken for one that a dead VM left behind.
- */
+/* control_listen.c - the file of the control socket: choosing its name, giving it back */
 #include "vm/control.h"
-#include "vm/control_commands.h"
+#include "vm/control_parts.h"
 
 #include "base/fd.h"
 #include "base/leftover.h"
+#include "base/listen.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <stdbool.h>
 #include <string.h>
-#include <sys/file.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -62,75 +56,29 @@ static int choose_path(const char *path, char *ret_dir, struct err *e)
 	return 0;
 }
 
-/* Whether the file at address is a socket nobody listens on. 0, or an error that says why not. */
-static int check_stale(const struct sockaddr_un *address, struct err *e)
-{
-	auto_fd sock = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-	struct stat st;
-
-	if (sock < 0)
-		return err_set(e, errno, "cannot make a socket");
-	if (lstat(address->sun_path, &st) < 0)
-		return errno == ENOENT ? 0 : err_set(e, errno, "%s", address->sun_path);
-	if (!S_ISSOCK(st.st_mode))
-		return err_say(e, EEXIST, "%s: exists and is no socket; choose another path",
-			       address->sun_path);
-	if (connect(sock, (const struct sockaddr *)address, sizeof(*address)) == 0 ||
-	    errno == EAGAIN)
-		return err_say(e, EADDRINUSE,
-			       "%s: a running VM listens there; stop it (crosvm stop %s) or choose "
-			       "another path",
-			       address->sun_path, address->sun_path);
-	if (errno != ECONNREFUSED)
-		return err_set(e, errno, "%s: exists and does not answer", address->sun_path);
-	return 0;
-}
-
-static int bind_name(int sock, struct err *e)
-{
-	struct sockaddr_un address = {.sun_family = AF_UNIX};
-	int r;
-
-	memcpy(address.sun_path, file.path, sizeof(address.sun_path));
-	if (bind(sock, (struct sockaddr *)&address, sizeof(address)) == 0)
-		return 0;
-	if (errno != EADDRINUSE)
-		return err_set(e, errno, "%s", file.path);
-	r = check_stale(&address, e);
-	if (r < 0)
-		return r;
-	if (unlink(file.path) < 0 && errno != ENOENT)
-		return err_set(e, errno, "%s: cannot remove what a dead VM left behind", file.path);
-	if (bind(sock, (struct sockaddr *)&address, sizeof(address)) < 0)
-		return err_set(e, errno, "%s", file.path);
-	return 0;
-}
-
 int control_listen(const char *path, struct err *e)
 {
-	auto_fd sock = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 	char dir[sizeof(file.path)];
-	auto_fd lock = -1;
-	int r;
+	auto_fd sock = -1;
+	int r = choose_path(path, dir, e);
 
-	if (sock < 0)
-		return err_set(e, errno, "cannot make a socket");
-	r = choose_path(path, dir, e);
 	if (r < 0)
 		return r;
 	if (access(dir, F_OK) < 0)
 		return err_say(e, errno, "%s: directory %s: %s", path, dir, strerror(errno));
-	lock = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	if (lock >= 0)
-		flock(lock, LOCK_EX); /* a directory that cannot be read goes without */
-	r = bind_name(sock, e);
-	if (r < 0)
-		return r;
+	sock = listen_at(file.path, CONTROL_CLIENTS_MAX, 0777, e);
+	if (sock == -EADDRINUSE)
+		return err_say(e, EADDRINUSE,
+			       "%s: a running VM listens there; stop it (crosvm stop %s) or choose "
+			       "another path",
+			       file.path, file.path);
+	if (sock < 0)
+		return sock;
 	r = leftover_add(file.path, e);
-	if (r == 0 && listen(sock, CONTROL_CLIENTS_MAX) < 0)
-		r = err_set(e, errno, "%s", file.path);
-	if (r < 0)
-		return err_in(e, "cannot listen");
+	if (r < 0) {
+		unlink(file.path);
+		return r;
+	}
 	file.is_ours = true;
 	return fd_take(&sock);
 }

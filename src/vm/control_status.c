@@ -8,7 +8,7 @@
  * asked: it is stuck, and would hold up this reply as well.  Clients that ask meanwhile get the
  * same reports.
  */
-#include "vm/control_commands.h"
+#include "vm/control_parts.h"
 
 #include "devices/device.h"
 #include "vm/cpus.h"

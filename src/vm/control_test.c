@@ -428,7 +428,7 @@ static void directory_without_sockets_is_an_error(void **state)
 
 	(void)state;
 	assert_true(begin("/proc/vm.sock", &e) < 0);
-	assert_memory_equal(e.text, "/proc/vm.sock: ", 15);
+	assert_non_null(strstr(e.text, "/proc/vm.sock: "));
 }
 
 static void directory_gets_a_socket_named_by_process(void **state)

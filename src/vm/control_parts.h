@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* control_commands.h - the parts of the control socket; for control*.c only */
+/* control_parts.h - the parts of the control socket; for control*.c only */
 #pragma once
 
 #include "base/attr.h"

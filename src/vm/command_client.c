@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * command_ask.c - subcommands that are clients of the control socket
+ * command_client.c - subcommands that are clients of the control socket
  *
  * Each is a row: what its words mean, which line they become, and how the reply is shown.
  */
