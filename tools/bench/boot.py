@@ -25,14 +25,14 @@ CROSVM = ('/tmp/crosvm run -m 256 -i /tmp/initrd -p panic=-1 {devices} /tmp/{ker
 ROUNDS = 5
 
 
-def script(kernels, machines):
+def script(kernels, machines, rounds):
     """The commands of one run in L1."""
     lines = ['set -e', f'cp {TOP}/build/src/crosvm /tmp/crosvm',
              f'cp {artefacts()["marker.initrd"]()} /tmp/initrd',
              'dd if=/dev/zero of=/tmp/disk bs=1M count=16 2>/dev/null']
     lines += [f'cp {artefacts()[kernel]()} /tmp/{kernel}' for kernel in kernels]
     for kernel in kernels:
-        for i in range(ROUNDS + 1):
+        for i in range(rounds + 1):
             for name, command in machines.items():
                 lines.append(f'echo "{kernel} {name} {i} '
                              f'$(/run/out/until -p -t 100 -m "{MARKER}" -- '
@@ -41,11 +41,14 @@ def script(kernels, machines):
 
 
 DEVICES = {'devices': '--rwdisk /tmp/disk'}
+MACHINES = {'microvm': MICROVM, 'crosvm': CROSVM}
 
 
-def measure(kernels, machines, icount, out):
+def measure(kernels, machines, icount, rounds, out):
     """{(kernel, machine): [{figure: value}]} of one run."""
     text = bytearray()
+    subprocess.run(['gcc', '-O2', '-static', '-o', f'{out}/until', TOP / 'tools/bench/until.c'],
+                   check=True)
 
     def collect(kind, data):
         if kind == b'O':
@@ -54,7 +57,7 @@ def measure(kernels, machines, icount, out):
             sys.stderr.buffer.write(data)
 
     options = l1.Options(smp=1, icount=icount)
-    job = l1.Job(['sh', '-c', script(kernels, machines)], out=out, timeout_s=1500)
+    job = l1.Job(['sh', '-c', script(kernels, machines, rounds)], out=out, timeout_s=1500)
     if l1.run(options, job, collect) != 0:
         sys.exit('bench: the run in the testbed failed')
     figures = {}
@@ -77,12 +80,10 @@ def median(rows, figure):
 def main():
     """Prints a row for each kernel and machine."""
     kernels = sys.argv[1:] or ['mini.vmlinux', '6.1-cloud.vmlinux']
-    machines = {'microvm': MICROVM, 'crosvm': CROSVM}
+    machines = MACHINES
     with tempfile.TemporaryDirectory() as out:
-        subprocess.run(['gcc', '-O2', '-static', '-o', f'{out}/until',
-                        TOP / 'tools/bench/until.c'], check=True)
-        counted = measure(kernels, machines, 'shift=0', out)
-        timed = measure(kernels, machines, '', out)
+        counted = measure(kernels, machines, 'shift=0', ROUNDS, out)
+        timed = measure(kernels, machines, '', ROUNDS, out)
     print(f'{"kernel":20} {"machine":10} {"M instructions":>15} {"wall ms":>9} {"PSS MiB":>8}')
     for kernel in kernels:
         for name in machines:
@@ -97,4 +98,5 @@ def main():
         print(f'{kernel:20} {"ratio":10} {ratio:15.3f} {wall:9.3f}')
 
 
-main()
+if __name__ == '__main__':
+    main()

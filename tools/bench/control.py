@@ -6,6 +6,7 @@ in its jail.  `balloon` is main's own, `status` asks every device, `balloon-hint
 refuses, for the guest has no driver; the way is the same.  Then the same while three other clients
 send as fast as they can, one never reads, and one has left a long line unfinished.
 """
+import contextlib
 import socket
 import subprocess
 import sys
@@ -40,14 +41,19 @@ def ask(client, command):
     return (time.perf_counter() - started) * 1000
 
 
-def measure(path, title):
-    """Prints a row for each command."""
+def measure(path, rounds=ROUNDS):
+    """{command: [milliseconds], sorted}"""
     client = dial(path)
-    for command in COMMANDS:
-        took = sorted(ask(client, command) for _ in range(ROUNDS))
+    took = {command: sorted(ask(client, command) for _ in range(rounds)) for command in COMMANDS}
+    client.close()
+    return took
+
+
+def report(path, title):
+    """Prints a row for each command."""
+    for command, took in measure(path).items():
         print(f'{title:12} {command.replace(chr(10), ", "):20} {took[ROUNDS // 2]:9.3f} '
               f'{took[ROUNDS * 99 // 100]:9.3f} {took[-1]:9.3f}')
-    client.close()
 
 
 def disturb(path, stop):
@@ -71,8 +77,9 @@ def disturb(path, stop):
     return threads, silent, unfinished
 
 
-def main():
-    """Runs the machine and measures."""
+@contextlib.contextmanager
+def machine():
+    """The path of a running machine's control socket."""
     with tempfile.TemporaryDirectory() as folder:
         folder = Path(folder)
         guest, disk, path = folder / 'guest', folder / 'disk', folder / 'sock'
@@ -80,19 +87,28 @@ def main():
         with open(disk, 'wb') as file:
             file.truncate(16 << 20)
         with subprocess.Popen([TOP / 'build/src/crosvm', 'run', '--serial', 'sink', '-s', path,
-                               '--rwdisk', disk, guest], stderr=subprocess.DEVNULL) as machine:
-            while not path.exists() and machine.poll() is None:
+                               '--rwdisk', disk, guest], stderr=subprocess.DEVNULL) as process:
+            while not path.exists() and process.poll() is None:
                 time.sleep(0.01)
             time.sleep(0.3)
-            print(f'{"":12} {"command":20} {"median ms":>9} {"p99 ms":>9} {"most ms":>9}')
-            measure(path, 'alone')
-            stop = threading.Event()
-            kept = disturb(path, stop)
-            measure(path, 'among others')
-            stop.set()
-            for thread in kept[0]:
-                thread.join()
-            ask(dial(path), 'stop')
+            try:
+                yield path
+            finally:
+                ask(dial(path), 'stop')
 
 
-main()
+def main():
+    """Runs the machine and measures."""
+    with machine() as path:
+        print(f'{"":12} {"command":20} {"median ms":>9} {"p99 ms":>9} {"most ms":>9}')
+        report(path, 'alone')
+        stop = threading.Event()
+        kept = disturb(path, stop)
+        report(path, 'among others')
+        stop.set()
+        for thread in kept[0]:
+            thread.join()
+
+
+if __name__ == '__main__':
+    main()
