@@ -7,13 +7,12 @@
  * go to new clusters.  zlib's memory comes from a fixed arena, zstd's from its context (P4).
  */
 #include "backend/image_qcow2_open.h"
+#include "backend/inflate_libs.h"
 #include "base/num.h"
 
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-#include <zlib.h>
-#include <zstd.h>
 
 enum {
 	PAGE = 4096,             /* direct I/O: room to begin and end at a page */
@@ -62,7 +61,10 @@ int qcow2_inflate_init(struct qcow2 *q, struct err *e)
 
 	f->last = &f->first;
 	f->zlib = a;
-	f->zstd = ZSTD_createDCtx();
+	f->libs = inflate_libs_load(e);
+	if (!f->libs)
+		return -e->code;
+	f->zstd = f->libs->zstd_new();
 	for (unsigned i = 0; i < QCOW2_INFLATERS; i++) {
 		f->all[i].in = aligned_alloc(PAGE, 2 * cluster + 2 * PAGE);
 		f->all[i].out = aligned_alloc(PAGE, cluster);
@@ -72,7 +74,8 @@ int qcow2_inflate_init(struct qcow2 *q, struct err *e)
 	if (!a || !f->zstd)
 		return err_set(e, ENOMEM, "cannot prepare for compressed clusters");
 	a->stream = (z_stream){.zalloc = arena_take, .zfree = arena_give, .opaque = a};
-	if (inflateInit2(&a->stream, -WINDOW_BITS_MAX) != Z_OK)
+	if (f->libs->inflate_init(&a->stream, -WINDOW_BITS_MAX, ZLIB_VERSION,
+				  (int)sizeof(a->stream)) != Z_OK)
 		return err_say(e, ENOMEM, "cannot prepare for compressed clusters");
 	return 0;
 }
@@ -85,35 +88,41 @@ void qcow2_inflate_fini(struct qcow2 *q)
 		free(f->all[i].in);
 		free(f->all[i].out);
 	}
-	ZSTD_freeDCtx(f->zstd);
+	if (f->libs)
+		f->libs->zstd_free(f->zstd);
 	free(f->zlib);
 	f->zlib = f->zstd = NULL;
 }
 
-static bool inflate_zlib(struct arena *a, const uint8_t *in, size_t n, uint8_t *out, size_t size)
+static bool inflate_zlib(struct qcow2_inflate *f, const uint8_t *in, size_t n, uint8_t *out,
+			 size_t size)
 {
+	struct arena *a = f->zlib;
 	int r;
 
-	if (inflateReset(&a->stream) != Z_OK)
+	if (f->libs->inflate_reset(&a->stream) != Z_OK)
 		return false;
 	a->stream.next_in = (Bytef *)(uintptr_t)in;
 	a->stream.avail_in = (uInt)n;
 	a->stream.next_out = out;
 	a->stream.avail_out = (uInt)size;
-	r = inflate(&a->stream, Z_FINISH);
+	r = f->libs->inflate(&a->stream, Z_FINISH);
 	return a->stream.avail_out == 0 && (r == Z_STREAM_END || r == Z_BUF_ERROR || r == Z_OK);
 }
 
 /* Frame by frame: what follows the last one in its sector belongs to somebody else. */
-static bool inflate_zstd(ZSTD_DCtx *context, const uint8_t *in, size_t n, uint8_t *out, size_t size)
+static bool inflate_zstd(struct qcow2_inflate *f, const uint8_t *in, size_t n, uint8_t *out,
+			 size_t size)
 {
-	while (size > 0) {
-		size_t frame = ZSTD_findFrameCompressedSize(in, n), made;
+	const struct inflate_libs *libs = f->libs;
 
-		if (ZSTD_isError(frame))
+	while (size > 0) {
+		size_t frame = libs->zstd_frame_bytes(in, n), made;
+
+		if (libs->zstd_is_error(frame))
 			return false;
-		made = ZSTD_decompressDCtx(context, out, size, in, frame);
-		if (ZSTD_isError(made) || (made == 0 && frame == 0))
+		made = libs->zstd_decompress(f->zstd, out, size, in, frame);
+		if (libs->zstd_is_error(made) || (made == 0 && frame == 0))
 			return false;
 		in += frame;
 		n -= frame;
@@ -171,9 +180,9 @@ static int inflate_in(struct qcow2 *q, struct qcow2_inflater *i, uint64_t descri
 	qcow2_compressed_range(l, descriptor, &offset, &bytes);
 	in = i->in + offset % PAGE;
 	if (l->h.compression == QCOW2_ZSTD)
-		ok = inflate_zstd(q->inflate.zstd, in, (size_t)bytes, i->out, size);
+		ok = inflate_zstd(&q->inflate, in, (size_t)bytes, i->out, size);
 	else
-		ok = inflate_zlib(q->inflate.zlib, in, (size_t)bytes, i->out, size);
+		ok = inflate_zlib(&q->inflate, in, (size_t)bytes, i->out, size);
 	if (!ok) {
 		log_limited(&q->complaints, "a compressed cluster at %llx cannot be read",
 			    (unsigned long long)offset);

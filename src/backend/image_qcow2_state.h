@@ -165,6 +165,7 @@ struct qcow2_inflate {
 	bool is_busy[QCOW2_INFLATERS];
 	unsigned hand;                   /* whose turn it is */
 	struct image_req *first, **last; /* waiting */
+	const struct inflate_libs *libs;
 	void *zlib, *zstd;               /* contexts */
 };
 
