@@ -61,6 +61,11 @@ static void pump(struct asks *q)
 		return;
 	q->answered = q->first;
 	q->is_owed = true;
+	q->lasting[0] = '\0';
+	if (q->first->lasts) {
+		assert(strlen(q->first->text) < sizeof(q->lasting));
+		memcpy(q->lasting, q->first->text, strlen(q->first->text) + 1);
+	}
 	/* What fails here is seen as a hang-up, or as an answer that does not come. */
 	if (loop_add(q->loop, &q->watch, EPOLLIN) < 0)
 		return;
@@ -147,9 +152,11 @@ static void answer_ready(struct watch *w, uint32_t events)
 		return;
 	}
 	a = settle(q);
+	buf[n > ASK_REPLY_MAX ? ASK_REPLY_MAX : n] = '\0';
+	r = check_reply(q->name, buf, (size_t)n, &e);
+	if (r == 0 && q->lasting[0])
+		asks_keep(q, q->lasting);
 	if (a) {
-		buf[n > ASK_REPLY_MAX ? ASK_REPLY_MAX : n] = '\0';
-		r = check_reply(q->name, buf, (size_t)n, &e);
 		unlink_ask(a);
 		a->done(a, r < 0 ? NULL : buf, r < 0 ? 0 : (size_t)n, &e);
 	}

@@ -15,8 +15,9 @@
  *      unless ask_cancel() came first.
  *
  * When the process ends, the request that it owed an answer to fails; those that wait are put to
- * the next process, if it comes before their time is over.  Before them it is told what
- * asks_keep() has kept: a limit or a cable that was pulled outlives the process.
+ * the next process, if it comes before their time is over.  Before them it is told what is kept of
+ * commands that last: a limit or a cable that was pulled outlives the process.  What the device
+ * has done is kept even when whoever asked has not waited for the answer.
  */
 #pragma once
 
@@ -45,6 +46,7 @@ struct ask {
 	 * A reply is no more than a claim.
 	 */
 	void (*done)(struct ask *a, const char *reply, size_t n, const struct err *e);
+	bool lasts; /* done once, it is asks_keep()'s; then shorter than ASK_KEPT_BYTES */
 
 	/* Private. */
 	struct asks *asks; /* NULL: not asked */
@@ -61,6 +63,7 @@ struct asks {
 	struct ask *first;    /* in the order of asking */
 	struct ask *answered; /* the request that was sent, and is answered next; NULL: given up */
 	bool is_owed;
+	char lasting[ASK_KEPT_BYTES]; /* what was sent, if it lasts; else "" */
 	struct ask repeat; /* of kept[repeated] */
 	unsigned nkept, repeated;
 	char kept[ASK_KEPT_MAX][ASK_KEPT_BYTES];

@@ -16,6 +16,7 @@
 
 #include <assert.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -186,6 +187,15 @@ static struct control_client *find_place(struct control *c)
 	return oldest;
 }
 
+/* Without a number for it, a client would wait and wake us for ever: the spare one hangs up on it. */
+static void turn_away(struct control *c)
+{
+	fd_close(&c->spare_fd);
+	c->spare_fd = accept4(c->watch.fd, NULL, NULL, SOCK_CLOEXEC);
+	fd_close(&c->spare_fd);
+	c->spare_fd = fcntl(c->watch.fd, F_DUPFD_CLOEXEC, 0);
+}
+
 static void accept_ready(struct watch *w, uint32_t events)
 {
 	struct control *c = container_of(w, struct control, watch);
@@ -193,6 +203,8 @@ static void accept_ready(struct watch *w, uint32_t events)
 	struct control_client *k;
 
 	(void)events;
+	if (fd < 0 && (errno == EMFILE || errno == ENFILE))
+		turn_away(c);
 	if (fd < 0)
 		return;
 	k = find_place(c);
@@ -222,6 +234,7 @@ int control_init(struct control *c, struct loop *l, const char *path, const stru
 	c->ncommands = 0;
 	c->vm = vm;
 	c->watch = (struct watch){.fd = -1, .ready = accept_ready};
+	c->spare_fd = -1;
 	for (size_t i = 0; i < CONTROL_CLIENTS_MAX; i++)
 		c->clients[i].watch.fd = -1;
 	control_status_init(c);
@@ -229,7 +242,8 @@ int control_init(struct control *c, struct loop *l, const char *path, const stru
 	if (r < 0)
 		return r;
 	c->watch.fd = r;
-	r = loop_add(l, &c->watch, EPOLLIN);
+	c->spare_fd = fcntl(c->watch.fd, F_DUPFD_CLOEXEC, 0);
+	r = c->spare_fd < 0 ? -errno : loop_add(l, &c->watch, EPOLLIN);
 	return r < 0 ? err_set(e, -r, "cannot watch the control socket") : 0;
 }
 
@@ -245,4 +259,5 @@ void control_fini(struct control *c)
 		control_unlink();
 	}
 	fd_close(&c->watch.fd);
+	fd_close(&c->spare_fd);
 }

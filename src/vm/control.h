@@ -98,8 +98,6 @@ struct control_client {
 	uint64_t used_ns;   /* when it last sent something */
 	enum control_wait wait;
 	struct ask ask; /* of CONTROL_WAITS_FOR_DEVICE */
-	struct asks *ask_device;
-	bool ask_lasts;   /* the device's next process is to be told it too */
 	bool is_skipping; /* the rest of a line that was too long */
 	bool has_ended;   /* no more requests will come */
 	size_t in_used, out_used, out_sent;
@@ -122,6 +120,7 @@ struct control {
 	const struct control_ops *ops;
 	void *vm;
 	struct watch watch; /* of the listening socket */
+	int spare_fd; /* holds a number for when there are no more */
 	struct control_client clients[CONTROL_CLIENTS_MAX];
 	unsigned nreports_due;
 	struct control_report reports[CONTROL_DEVICES_MAX]; /* in the order of status */

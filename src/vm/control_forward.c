@@ -126,8 +126,6 @@ static void answered(struct ask *a, const char *answer, size_t n, const struct e
 	struct json reply;
 
 	(void)n;
-	if (answer && k->ask_lasts)
-		asks_keep(k->ask_device, k->ask_text);
 	control_reply_begin(k, &reply);
 	if (answer)
 		json_raw(&reply, NULL, answer);
@@ -156,8 +154,7 @@ int control_forward_run(struct control_client *k, const struct control_forward *
 	assert(n < (int)sizeof(k->ask_text)); /* shorter than the line with TYPE- in front */
 	if (f->command->lasts && n >= ASK_KEPT_BYTES)
 		return err_say(e, E2BIG, "more than %d bytes", ASK_KEPT_BYTES - 1);
-	k->ask_lasts = f->command->lasts;
-	k->ask_device = asks;
+	k->ask.lasts = f->command->lasts;
 	k->wait = CONTROL_WAITS_FOR_DEVICE;
 	k->ask.done = answered;
 	ask_send(asks, &k->ask, k->ask_text, ASK_LIMIT_MS);

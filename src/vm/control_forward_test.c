@@ -121,6 +121,25 @@ static void a_lasting_command_is_told_to_the_next_process(void **state)
 	close(fd);
 }
 
+static void a_lasting_command_is_kept_for_a_client_that_left(void **state)
+{
+	int fd = client();
+
+	(void)state;
+	lamps_begin();
+	say(fd, "lamp-dim watts=3,name=lamp0\n");
+	lamp_hears(0, "dim watts=3");
+	close(fd);
+	fd = client(); /* by now the end of the other is known */
+	say(fd, "help\n");
+	lamp_says(0, "{\"ok\":true}");
+	asks_detach(&lamps[0]);
+	asks_attach(&lamps[0], lamp_ours[0]);
+	lamp_hears(0, "dim watts=3");
+	lamps_end();
+	close(fd);
+}
+
 static void mistakes_do_not_reach_the_device(void **state)
 {
 	static const char *const rows[][2] = {
@@ -323,6 +342,7 @@ int main(void)
 		TEST(device_answers_its_commands),
 		TEST(name_may_stand_anywhere),
 		TEST(a_lasting_command_is_told_to_the_next_process),
+		TEST(a_lasting_command_is_kept_for_a_client_that_left),
 		TEST(mistakes_do_not_reach_the_device),
 		TEST(refusal_and_death_of_a_device_are_told),
 		TEST(client_that_leaves_takes_its_question_along),

@@ -3,7 +3,58 @@
 #include "vm/control_fixture.h"
 
 #include <fcntl.h>
+#include <sys/resource.h>
 #include <sys/wait.h>
+
+/* Lets no more be opened than is open now; returns the limit that was. */
+static struct rlimit files_limit(void)
+{
+	struct rlimit was;
+	int lowest = fcntl(0, F_DUPFD, 0);
+
+	assert_true(lowest >= 0);
+	close(lowest);
+	assert_int_equal(getrlimit(RLIMIT_NOFILE, &was), 0);
+	assert_int_equal(
+		setrlimit(RLIMIT_NOFILE, &(struct rlimit){(rlim_t)lowest, was.rlim_max}), 0);
+	return was;
+}
+
+static void a_client_beyond_the_limit_of_files_is_turned_away(void **state)
+{
+	struct sockaddr_un address = {.sun_family = AF_UNIX};
+	int first = client();
+	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	struct rlimit was;
+	char c;
+
+	(void)state;
+	snprintf(address.sun_path, sizeof(address.sun_path), "%s", sock_path);
+	was = files_limit();
+	assert_int_equal(connect(fd, (struct sockaddr *)&address, sizeof(address)), 0);
+	settle();
+	assert_int_equal(setrlimit(RLIMIT_NOFILE, &was), 0);
+	assert_int_equal(read(fd, &c, 1), 0);
+	close(fd);
+	fd = client();
+	say(fd, "suspend\n");
+	hear(fd, "{\"ok\":true}\n");
+	say(first, "resume\n");
+	hear(first, "{\"ok\":true}\n");
+	close(first);
+	close(fd);
+}
+
+static void trace_and_log_take_how_much_to_tell(void **state)
+{
+	int fd = client();
+
+	(void)state;
+	say(fd, "trace\ntrace last=7\ntrace last=none\n");
+	hear(fd, "{\"ok\":true,\"last\":100}\n{\"ok\":true,\"last\":7}\n"
+		 "{\"ok\":false,\"error\":\"trace: last: \\\"none\\\": not a number from 1 to 500\"}\n");
+	close(fd);
+}
 
 static void commands_are_answered_in_order(void **state)
 {
@@ -489,6 +540,8 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		TEST(commands_are_answered_in_order),
+		TEST(a_client_beyond_the_limit_of_files_is_turned_away),
+		TEST(trace_and_log_take_how_much_to_tell),
 		TEST(status_tells_everything),
 		TEST(counters_are_told_whatever_a_device_wrote),
 		TEST(stop_is_answered_at_once),
