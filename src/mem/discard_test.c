@@ -10,6 +10,7 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include <cmocka.h>
 
@@ -220,6 +221,37 @@ static int set_up_huge(void **state)
 	return gmem_fill(&gmem, HIGH_BASE, 7, size) ? 0 : -1;
 }
 
+/* None is there, nor needed as long as nobody touches the memory. */
+static void huge_pages_are_known_by_their_file(void **state)
+{
+	static struct discard huge;
+	struct gmem m;
+	struct err e;
+	int fd = memfd_new("test", 4 * HUGE, HUGE, &e);
+	void *p = MAP_FAILED;
+
+	(void)state;
+	if (fd >= 0)
+		p = mmap(NULL, 4 * HUGE, PROT_READ, MAP_SHARED | MAP_NORESERVE, fd, 0);
+	if (p == MAP_FAILED) {
+		print_message("# not tested: this kernel has no huge pages\n");
+		return;
+	}
+	gmem_init(&m);
+	m.nregions = 1;
+	m.regions[0] = (struct gmem_region){.base = 0, .size = 4 * HUGE, .host = p, .fd = fd};
+	assert_int_equal(discard_start(&huge, &m, false), 0);
+	assert_int_equal(huge.page_bytes[0], HUGE);
+	assert_null(huge.bits); /* who cannot gather has no need of them */
+	assert_int_equal(discard_start(&huge, &m, true), 0);
+	assert_non_null(huge.bits);
+	assert_int_equal(huge.bits_bytes, 4 * HUGE / FRAME / 8);
+	discard_stop(&huge);
+	assert_null(huge.bits);
+	munmap(p, 4 * HUGE);
+	close(fd);
+}
+
 /* The first frame of the n-th whole huge page. */
 static uint32_t huge_frame(unsigned n)
 {
@@ -322,6 +354,7 @@ int main(void)
 		TEST(range_ends_at_the_border_of_a_region),
 		TEST(pages_come_back_as_zeros_and_can_be_used),
 		TEST(failure_is_counted),
+		cmocka_unit_test(huge_pages_are_known_by_their_file),
 		TEST_HUGE(huge_page_goes_with_its_last_frame),
 		TEST_HUGE(huge_page_with_a_frame_in_use_stays),
 		TEST_HUGE(same_frame_again_is_no_other_one),

@@ -247,6 +247,35 @@ static void mapping_that_fails_leaves_the_descriptor(void **state)
 	assert_true(fcntl(fd, F_GETFD) >= 0);
 }
 
+static void discard_without_a_file_leaves_zeros(void **state)
+{
+	uint8_t buf[2] = {7, 7};
+
+	(void)state;
+	assert_true(gmem_write(&m, 0x1ffe, buf, 2));
+	assert_int_equal(gmem_discard(&m, 0x1fff, 1), 0);
+	assert_true(gmem_read(&m, 0x1ffe, buf, 2));
+	assert_int_equal(buf[0], 7);
+	assert_int_equal(buf[1], 0);
+	assert_int_equal(gmem_discard(&m, 0x2fff, 2), -EFAULT); /* beyond the end */
+	assert_int_equal(gmem_discard(&m, UINT64_MAX, 2), -EFAULT);
+}
+
+static void address_of_what_is_not_the_guests_is_unknown(void **state)
+{
+	struct iovec v[2];
+	char foreign;
+	gpa a = 0;
+
+	(void)state;
+	assert_int_equal(gmem_iov(&m, 0x1ffe, 2, v, 2), 1);
+	assert_true(gmem_iov_address(&m, v, &a));
+	assert_int_equal(a, 0x1ffe);
+	v[0].iov_base = &foreign;
+	assert_false(gmem_iov_address(&m, v, &a));
+	assert_int_equal(a, 0x1ffe);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
 
 int main(void)
@@ -262,6 +291,8 @@ int main(void)
 		TEST(iov_has_a_piece_for_each_region),
 		TEST(pointer_needs_one_region_and_alignment),
 		TEST(pointer_is_aligned_on_the_host_too),
+		TEST(discard_without_a_file_leaves_zeros),
+		TEST(address_of_what_is_not_the_guests_is_unknown),
 		TEST(file_is_loaded_across_regions),
 		TEST(file_is_loaded_into_mapped_memory),
 		TEST(mapped_memory_is_that_of_the_file),

@@ -120,6 +120,34 @@ static void lock_beyond_the_limit_says_what_to_do(void **state)
 	assert_int_equal(status, 0);
 }
 
+/* Where no more may be mapped, what is told is how much it was. */
+static int add_without_room(void)
+{
+	struct rlimit limit = {1, 1};
+	int r;
+
+	if (setrlimit(RLIMIT_AS, &limit) < 0)
+		return 2;
+	r = add(64 * MIB, (struct ram_options){0});
+	setrlimit(RLIMIT_AS, &(struct rlimit){RLIM_INFINITY, RLIM_INFINITY});
+	if (r != -ENOMEM || gmem.nregions != 0)
+		return 3;
+	return strstr(err.text, "67108864 bytes of guest memory") ? 0 : 4;
+}
+
+static void memory_that_cannot_be_mapped_is_an_error(void **state)
+{
+	int status;
+	pid_t pid = fork();
+
+	(void)state;
+	assert_true(pid >= 0);
+	if (pid == 0)
+		_exit(add_without_room());
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	assert_int_equal(status, 0);
+}
+
 static void thp_is_asked_for_or_says_what_to_do(void **state)
 {
 	(void)state;
@@ -191,6 +219,7 @@ int main(void)
 		TEST(dump_puts_it_into_core_dumps),
 		TEST(lock_keeps_all_of_it_in_memory),
 		TEST(lock_beyond_the_limit_says_what_to_do),
+		TEST(memory_that_cannot_be_mapped_is_an_error),
 		TEST(thp_is_asked_for_or_says_what_to_do),
 		TEST(too_few_huge_pages_say_what_to_do),
 		TEST(huge_pages_that_no_host_has_are_refused),
