@@ -38,7 +38,7 @@ static void list_one(void *context, const char *name)
 	struct err e = {0};
 	char path[128];
 
-	if (vm_name_path(name, path, sizeof(path), &e) < 0)
+	if (vm_name_find(name, path, sizeof(path), &e) < 0)
 		return; /* too long: nobody could listen there */
 	if (client_ask(path, "status\n", false, &reply, &e) < 0) {
 		if (e.code == ECONNREFUSED || e.code == ENOENT)

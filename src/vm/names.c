@@ -12,6 +12,9 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#define SERVICES "/run"
+#define SERVICE_PREFIX "crosvm-"
+
 enum { DIR_MAX = 96 };
 
 int vm_name_check(const char *name, struct err *e)
@@ -93,7 +96,33 @@ static int is_socket(const struct dirent *entry)
 	return end && strcmp(end, ".sock") == 0;
 }
 
-int vm_names_each(void (*each)(void *context, const char *name), void *context, struct err *e)
+static int is_service(const struct dirent *entry)
+{
+	return strncmp(entry->d_name, SERVICE_PREFIX, strlen(SERVICE_PREFIX)) == 0;
+}
+
+/* The socket of crosvm@NAME.service, if this user may use it. */
+static int service_path(const char *name, char *buf, size_t room)
+{
+	int n = snprintf(buf, room, SERVICES "/" SERVICE_PREFIX "%s/control.sock", name);
+
+	return n > 0 && (size_t)n < room && access(buf, R_OK | W_OK) == 0 ? 0 : -ENOENT;
+}
+
+int vm_name_find(const char *name, char *buf, size_t room, struct err *e)
+{
+	int r = vm_name_path(name, buf, room, e);
+	char service[DIR_MAX];
+	struct err unused;
+
+	if ((r == 0 && access(buf, F_OK) == 0) || vm_name_check(name, &unused) < 0 ||
+	    service_path(name, service, sizeof(service)) < 0)
+		return r;
+	snprintf(buf, room, "%s", service);
+	return 0;
+}
+
+static int each_user(void (*each)(void *context, const char *name), void *context, struct err *e)
 {
 	struct dirent **entries = NULL;
 	struct err ignored;
@@ -115,11 +144,39 @@ int vm_names_each(void (*each)(void *context, const char *name), void *context, 
 	return 0;
 }
 
+/* Whose names the user's own machines do not have. */
+static void each_service(void (*each)(void *context, const char *name), void *context)
+{
+	struct dirent **entries = NULL;
+	int n = scandir(SERVICES, &entries, is_service, alphasort);
+	char path[DIR_MAX], service[DIR_MAX];
+	struct err ignored;
+
+	for (int i = 0; i < n; i++) {
+		const char *name = entries[i]->d_name + strlen(SERVICE_PREFIX);
+
+		if (service_path(name, service, sizeof(service)) == 0 &&
+		    vm_name_find(name, path, sizeof(path), &ignored) == 0 &&
+		    strcmp(path, service) == 0)
+			each(context, name);
+		free(entries[i]);
+	}
+	free(entries);
+}
+
+int vm_names_each(void (*each)(void *context, const char *name), void *context, struct err *e)
+{
+	int r = each_user(each, context, e);
+
+	each_service(each, context);
+	return r;
+}
+
 void vm_name_resolve(const char *word, char *buf, size_t room)
 {
 	struct err e;
 
-	if (!strchr(word, '/') && access(word, F_OK) < 0 && vm_name_path(word, buf, room, &e) == 0)
+	if (!strchr(word, '/') && access(word, F_OK) < 0 && vm_name_find(word, buf, room, &e) == 0)
 		return;
 	snprintf(buf, room, "%s", word);
 }

@@ -27,8 +27,14 @@ int vm_name_dir_make(struct err *e) MUST_CHECK;
 int vm_name_file(const char *name, const char *ending, char *buf, size_t room,
 		 struct err *e) MUST_CHECK;
 
-/* The path of the socket of that name. */
+/* The path of the socket of that name, whether it is there or not. */
 int vm_name_path(const char *name, char *buf, size_t room, struct err *e) MUST_CHECK;
+
+/*
+ * The same, or that of crosvm@NAME.service (/run/crosvm-NAME/control.sock) if there is only that
+ * one and this user may use it.
+ */
+int vm_name_find(const char *name, char *buf, size_t room, struct err *e) MUST_CHECK;
 
 /*
  * Calls back for each name whose socket is there, in their order; the VM may have ended without

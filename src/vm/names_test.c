@@ -2,9 +2,12 @@
 /* names_test.c - names of virtual machines, and the sockets they stand for */
 #include "vm/names.h"
 
+#include "base/skip.h"
+
 #include <errno.h>
 #include <setjmp.h>
 #include <stdarg.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -111,6 +114,32 @@ static void without_a_place_the_remedy_is_named(void **state)
 	assert_int_equal(vm_name_path("web", path, 20, &e), -ENAMETOOLONG);
 }
 
+static void note(void *context, const char *name)
+{
+	*(bool *)context |= strcmp(name, "unit-test-of-names") == 0;
+}
+
+static void services_have_names_too(void **state)
+{
+	static const char folder[] = "/run/crosvm-unit-test-of-names";
+	bool is_there = false;
+	char file[64];
+
+	(void)state;
+	if (mkdir(folder, 0700) < 0)
+		SKIP("permission to write in /run");
+	snprintf(file, sizeof(file), "%s/control.sock", folder);
+	fclose(fopen(file, "we"));
+	assert_int_equal(vm_name_find("unit-test-of-names", path, sizeof(path), &e), 0);
+	assert_string_equal(path, file);
+	assert_int_equal(vm_names_each(note, &is_there, &e), 0);
+	assert_true(is_there);
+	unlink(file);
+	rmdir(folder);
+	assert_int_equal(vm_name_find("unit-test-of-names", path, sizeof(path), &e), 0);
+	assert_non_null(strstr(path, "/crosvm/unit-test-of-names.sock"));
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -119,6 +148,7 @@ int main(void)
 		cmocka_unit_test(the_directory_is_made_for_the_user_alone),
 		cmocka_unit_test(words_with_a_slash_and_files_are_paths),
 		cmocka_unit_test(without_a_place_the_remedy_is_named),
+		cmocka_unit_test(services_have_names_too),
 	};
 
 	return cmocka_run_group_tests(tests, set_up, tear_down);

@@ -151,7 +151,7 @@ static int vm_ask(const struct top *t, struct top_vm *v, struct err *e)
 
 	snprintf(path, sizeof(path), "%s", v->word);
 	if (v->is_found)
-		r = vm_name_path(v->word, path, sizeof(path), e);
+		r = vm_name_find(v->word, path, sizeof(path), e);
 	if (r == 0)
 		r = client_ask_within(path, "counters\n", TOP_ANSWER_MS, &reply, e);
 	if (r == 0 && !reply.is_ok)
