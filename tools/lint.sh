@@ -58,7 +58,7 @@ check_analyzer() {
 }
 
 check_man() {
-	ours 'man/*.[1-8]' 'man/*.[1-8].in' | xargs -r mandoc -Tlint -Wwarning
+	$python tools/man.py $gcc/man/crosvm*.[1-8]
 }
 
 check_python() {

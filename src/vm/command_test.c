@@ -322,7 +322,7 @@ static void templates_are_filled_in(void **state)
 	assert_memory_equal(said, "before\n.Bl", 10);
 	assert_non_null(strstr(said, ".It Cm suspend\n"));
 	assert_non_null(strstr(said, ".El\n@OTHER@\n.Bl -tag -width Ds\n.It Fl -json\n"));
-	assert_non_null(strstr(said, ".Op Fl -json\n.Cm resize\n.Ar SOCKET\n.Ar NAME\n"));
+	assert_non_null(strstr(said, ".Op Fl -json\n.Cm resize\n.Ar socket\n.Ar name\n"));
 }
 
 static void shells_are_offered_what_can_follow(void **state)

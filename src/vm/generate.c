@@ -14,10 +14,13 @@
 #include "vm/control.h"
 #include "vm/exit_codes.h"
 
+#include <ctype.h>
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+
+enum { LINE_COLUMNS = 78, PAGE_LINE_MAX = 4096 };
 
 static void print_devices(FILE *out)
 {
@@ -68,8 +71,10 @@ static void print_words(const char *words, FILE *out)
 		bool is_optional = *words == '[';
 		const char *macro = words[is_optional] >= 'a' ? "Cm" : "Ar";
 
-		fprintf(out, ".%s%s %.*s\n", is_optional ? "Op " : "", macro, n - 2 * is_optional,
-			words + is_optional);
+		fprintf(out, ".%s%s ", is_optional ? "Op " : "", macro);
+		for (int i = is_optional; i < n - is_optional; i++)
+			fputc(tolower((unsigned char)words[i]), out);
+		fputc('\n', out);
 		words += n + (words[n] == ' ');
 	}
 }
@@ -85,7 +90,7 @@ static void print_synopsis(const struct command *c, FILE *out)
 }
 
 /* A line "@WHAT name@" for the command of that name; whether it is one. */
-static bool print_command(const char *line)
+static bool print_command(const char *line, FILE *out)
 {
 	static const struct {
 		const char *what;
@@ -102,37 +107,73 @@ static bool print_command(const char *line)
 		snprintf(name, sizeof(name), "%.*s", (int)strcspn(line + n, "@"), line + n);
 		c = command_find(name);
 		if (c && c->args)
-			rows[i].print(c, stdout);
+			rows[i].print(c, out);
 		return c && c->args;
 	}
 	return false;
 }
 
-static void print_line(const char *line)
+static void print_line(const char *line, FILE *out)
 {
 	for (size_t i = 0; i < ARRAY_LEN(parts); i++)
 		if (strcmp(parts[i].line, line) == 0) {
-			parts[i].print(stdout);
+			parts[i].print(out);
 			return;
 		}
-	if (!print_command(line))
-		fputs(line, stdout);
+	if (!print_command(line, out))
+		fputs(line, out);
+}
+
+/* Where to break a line of text: behind the last word that fits; at the end of what is short. */
+static size_t break_at(const char *line)
+{
+	size_t at = LINE_COLUMNS;
+
+	if (*line == '.' || strlen(line) <= LINE_COLUMNS)
+		return strlen(line);
+	while (at > 0 && (line[at] != ' ' || strchr(".'", line[at + 1])))
+		at--;
+	return at > 0 ? at : strlen(line);
+}
+
+/* The page, with lines of text that are no longer than manuals should have. */
+static void print_wrapped(const char *page)
+{
+	char line[PAGE_LINE_MAX];
+
+	for (; *page; page += strcspn(page, "\n") + 1) {
+		const char *rest = line;
+
+		snprintf(line, sizeof(line), "%.*s", (int)strcspn(page, "\n"), page);
+		for (size_t n = break_at(rest); rest[n]; n = break_at(rest)) {
+			printf("%.*s\n", (int)n, rest);
+			rest += n + 1;
+		}
+		puts(rest);
+	}
 }
 
 static int print_man(const char *path)
 {
-	FILE *in = fopen(path, "re");
-	char *line = NULL;
-	size_t room = 0;
+	FILE *in = fopen(path, "re"), *out;
+	char *line = NULL, *page = NULL;
+	size_t room = 0, n = 0;
 
 	if (!in) {
 		log_error("generate: %s: %s", path, strerror(errno));
 		return EXIT_CODE_ERROR;
 	}
-	while (getline(&line, &room, in) > 0)
-		print_line(line);
+	out = open_memstream(&page, &n);
+	while (out && getline(&line, &room, in) > 0)
+		print_line(line, out);
 	free(line);
 	fclose(in);
+	if (!out || fclose(out) != 0) {
+		log_error("generate: %s: out of memory", path);
+		return EXIT_CODE_ERROR;
+	}
+	print_wrapped(page);
+	free(page);
 	return EXIT_CODE_OK;
 }
 
