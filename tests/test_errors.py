@@ -192,6 +192,7 @@ OPTION_ROWS = [([*RUN, *row, 'halt.elf'], words, USAGE) for row, words in [
     (['--rootfs', 'dir,foo=1'], ['--rootfs', '"foo"', 'known: path']),
     (['--rootfs', ''], ['--rootfs', 'is missing', 'DIR|TAR']),
     (['--rootfs', 'dir', '--root', 'disk.img'], ['--root', 'is the root already']),
+    (['--trace-file', ''], ['--trace-file', 'is missing', 'FILE']),
     (['--syslog', 'x'], ['--syslog', '"x"', 'auto, on, off']),
     (['--syslog-tag', ''], ['--syslog-tag', 'is missing']),
     (['--transport', 'isa'], ['--transport', '"isa"', 'pci, mmio']),
@@ -339,8 +340,8 @@ POLICY_ROWS = [(['policy', *row], ['policy', *words], USAGE) for row, words in [
 ]]
 
 # Clients of the control socket, with sockets that nobody serves.
-CLIENTS = {'stop': [], 'log': [], 'trace': [], 'suspend': [], 'resume': [], 'status': [], 'balloon-stats': [],
-           'balloon': ['256']}
+CLIENTS = {'stop': [], 'log': [], 'trace': [], 'suspend': [], 'resume': [], 'status': [],
+           'balloon-stats': [], 'balloon': ['256']}
 CLIENT_ROWS = [([command, *before, *row], [command, *words], code)
                for command, before in CLIENTS.items() for row, words, code in [
     ([], ['socket is missing', 'SOCKET'], USAGE),
@@ -366,6 +367,8 @@ CLIENT_ROWS += [
     (['limit', 'none', 'net0', 'bps=1'], ['limit', 'none', 'No such file'], ERROR),
 ]
 OTHER_ROWS = [
+    (['top', '--bogus'], ['top', '--bogus', 'see --help'], USAGE),
+    (['top', '--count', 'x'], ['top', '--count', '"x"'], USAGE),
     (['bogus'], ['bogus', 'crosvm --help'], USAGE),
     *[([command, 'x'], [command, '"x"'], USAGE)
       for command in ('list', 'check', 'devices', 'version')],
