@@ -31,10 +31,16 @@ class Killer(threading.Thread):
         self.crosvm, self.sock, self.names, self.left = crosvm, sock, names, kills
         self.begun, self.ended = threading.Event(), threading.Event()
         self.killed, self.done = 0, done
+        self.counters, self.went_back = {}, []
 
     def devices(self):
-        """{name: row of the status}"""
+        """{name: row of the status}; what they have counted is kept."""
         rows = driving.told(self.crosvm, 'status', self.sock).get('devices', [])
+        for row in rows:
+            before = self.counters.get(row['name'], {})
+            self.went_back += [f'{row["name"]}: {name}' for name, n in row['counters'].items()
+                               if n < before.get(name, 0)]
+            self.counters[row['name']] = row['counters']
         return {row['name']: row for row in rows}
 
     def run(self):
@@ -106,7 +112,8 @@ def main():
     killer = Killer(crosvm, sock, job.get('kill', []), job.get('kills', 0), tell)
     killer.start()
     converse(guest, job, killer)
-    result = {'code': guest.wait(), 'killed': killer.killed}
+    result = {'code': guest.wait(), 'killed': killer.killed, 'counters': killer.counters,
+              'went_back': killer.went_back}
     if not job.get('read_only'):
         fsck = subprocess.run(['/sbin/fsck.ext4', '-fn', image], capture_output=True, text=True,
                               check=False)

@@ -195,3 +195,6 @@ def test_killed_under_verified_load(place):
     assert result['code'] == 0, out
     assert result['fsck'] == 0, result
     assert 'block0: killed by signal 9' in out
+    counted = result['counters']['block0']
+    assert not result['went_back'] and counted['writes'] > 0, result
+    assert counted['written_bytes'] >= counted['writes'] * 512, result
