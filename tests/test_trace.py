@@ -84,14 +84,15 @@ def test_triple_fault_leaves_a_trace(tmp_path):
     done = crosvm('run', '--trace-file', trace, elf)
 
     assert done.returncode == 34
-    assert done.stderr == (f'crosvm: triple fault\ncrosvm: what the VM did last is in {trace}\n')
+    assert done.stderr == f'crosvm: what the VM did last is in {trace}\ncrosvm: triple fault\n'
     lines = trace.read_text().splitlines()
     assert lines[0] == 'exit code 34: triple fault'
     found = [LINE.fullmatch(line).groups()[1:] for line in lines[1:]]
     assert [event for source, event in found if source == 'vcpu0'] == [
         'exit shutdown: triple fault']
     assert ('main', 'ends with exit code 34') in found
-    assert crosvm('run', elf).stderr.endswith(' main: ends with exit code 34\n')
+    assert crosvm('run', elf).stderr.endswith(
+        ' main: ends with exit code 34\ncrosvm: triple fault\n')
 
 
 def test_death_of_main_leaves_a_trace(start, tmp_path):

@@ -262,25 +262,40 @@ LOG_FUNCTION(log_debug, LOG_LEVEL_DEBUG)
 
 /* ---- limits ---- */
 
-void log_limited(struct log_limit *limit, const char *format, ...)
-{
-	char suffix[64] = "";
-	uint64_t now = clock_ns();
-	va_list args;
+/* Of all: two vCPUs may be at the same one, and none is used often. */
+static pthread_mutex_t limits_lock = PTHREAD_MUTEX_INITIALIZER;
 
+static bool limit_allows(struct log_limit *limit, uint64_t now, char *suffix, size_t room)
+	REQUIRES(limits_lock)
+{
 	if (limit->used >= LOG_LIMIT_BURST && now < limit->next_ns) {
 		limit->dropped++;
-		return;
+		return false;
 	}
 	if (limit->dropped > 0)
-		snprintf(suffix, sizeof(suffix), " (%u more suppressed)", limit->dropped);
+		snprintf(suffix, room, " (%u more suppressed)", limit->dropped);
 	if (limit->next_ns > 0 && now >= limit->next_ns + 60 * SECOND_NS)
 		limit->used = 0;
 	limit->used += limit->used < LOG_LIMIT_BURST;
 	if (limit->used == LOG_LIMIT_BURST && limit->dropped == 0 && now < limit->next_ns)
-		snprintf(suffix, sizeof(suffix), "; from now on one such line a second");
+		snprintf(suffix, room, "; from now on one such line a second");
 	limit->dropped = 0;
 	limit->next_ns = now + SECOND_NS;
+	return true;
+}
+
+void log_limited(struct log_limit *limit, const char *format, ...)
+{
+	char suffix[64] = "";
+	uint64_t now = clock_ns();
+	bool is_allowed;
+	va_list args;
+
+	pthread_mutex_lock(&limits_lock);
+	is_allowed = limit_allows(limit, now, suffix, sizeof(suffix));
+	pthread_mutex_unlock(&limits_lock);
+	if (!is_allowed)
+		return;
 	va_start(args, format);
 	write_line(LOG_LEVEL_WARN, suffix, format, args);
 	va_end(args);

@@ -109,7 +109,7 @@ static int start(struct machine *m, int *ret_code, struct err *e)
 }
 
 /* For whoever wants to know what led to it. */
-static void record_end(struct machine *m, int code)
+static void record_end(struct machine *m, int code) REQUIRES(m->end_lock)
 {
 	bool is_bad = m->started_ns > 0 && postmortem_is_due(code); /* else it is told in one line */
 
@@ -131,10 +131,10 @@ static int finish(struct machine *m)
 	terminal_release();
 	pthread_mutex_lock(&m->end_lock);
 	code = m->exit_code;
+	record_end(m, code); /* before the reason, which is to be the last line */
 	if (m->why[0] != '\0' && code != EXIT_CODE_KVM) /* said where it happened */
 		log_info("%s", m->why);
 	pthread_mutex_unlock(&m->end_lock);
-	record_end(m, code);
 	timer_fini(&m->silence, &m->loop);
 	return code;
 }
