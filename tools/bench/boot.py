@@ -19,18 +19,18 @@ TOP = Path(__file__).resolve().parent.parent.parent
 MARKER = 'GUEST release'
 MICROVM = ('qemu-system-x86_64 -M microvm,pit=on,pic=on,rtc=on -accel kvm -cpu host -m 256 '
            '-nodefaults '
-           '-no-reboot -display none -serial stdio -kernel /tmp/{kernel} -initrd /tmp/initrd '
+           '-no-reboot -display none -serial stdio -kernel {kernel} -initrd initrd '
            '-append "console=ttyS0 reboot=t panic=-1"')
-CROSVM = ('/tmp/crosvm run -m 256 -i /tmp/initrd -p panic=-1 {devices} /tmp/{kernel}')
+CROSVM = ('./crosvm run -m 256 -i initrd -p panic=-1 {devices} {kernel}')
 ROUNDS = 5
 
 
 def script(kernels, machines, rounds):
     """The commands of one run in L1."""
-    lines = ['set -e', f'cp {TOP}/build/src/crosvm /tmp/crosvm',
-             f'cp {artefacts()["marker.initrd"]()} /tmp/initrd',
-             'dd if=/dev/zero of=/tmp/disk bs=1M count=16 2>/dev/null']
-    lines += [f'cp {artefacts()[kernel]()} /tmp/{kernel}' for kernel in kernels]
+    lines = ['set -e', 'mkdir /run/bench; cd /run/bench', f'cp {TOP}/build/src/crosvm crosvm',
+             f'cp {artefacts()["marker.initrd"]()} initrd',
+             'dd if=/dev/zero of=disk bs=1M count=16 2>/dev/null']
+    lines += [f'cp {artefacts()[kernel]()} {kernel}' for kernel in kernels]
     for kernel in kernels:
         for i in range(rounds + 1):
             for name, command in machines.items():
@@ -40,7 +40,7 @@ def script(kernels, machines, rounds):
     return '\n'.join(lines)
 
 
-DEVICES = {'devices': '--rwdisk /tmp/disk'}
+DEVICES = {'devices': '--rwdisk disk'}
 MACHINES = {'microvm': MICROVM, 'crosvm': CROSVM}
 
 
