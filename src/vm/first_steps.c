@@ -33,7 +33,8 @@ void first_steps_print(FILE *out)
 	fprintf(out, "  crosvm run --rootfs DIR%s\n", has_kernel ? "" : " KERNEL");
 	print_disk(has_kernel ? kernel : "KERNEL", out);
 	fputs("\nDIR is a directory or a tar archive that holds a system, for instance from\n\n"
-	      "  mmdebstrap --variant=apt --include=systemd-sysv,udev bookworm debian.tar\n\n",
+	      "  mmdebstrap --include=systemd-sysv,udev \\\n"
+	      "      --customize-hook='chroot \"$1\" passwd -d root' bookworm debian.tar\n\n",
 	      out);
 	if (has_kernel)
 		fprintf(out, "KERNEL is %s unless said.  ", kernel);

@@ -2,9 +2,9 @@
 """What guests in tests are made of: kernels, initrds, disks; made once, kept in the cache folder.
 
 marker.sh    /init that prints what the guest found and powers off, reboots, panics, or is a shell
-lease.sh     what its DHCP client does with an address
 memory.sh    /init that fills the page cache and lives on
 disk.sh      /init that loads the virtio modules and starts the system on a disk
+demo.sh      makes a small Debian the demonstration's
 mini.config  a small kernel with all of virtio built in, for measuring
 """
 import os
@@ -25,6 +25,9 @@ VIRTIO = ('virtio_pci', 'virtio_mmio', 'virtio_blk', 'virtio_net', 'virtio_conso
 # What the test file systems hold besides the minimal system.
 PACKAGES = ('systemd', 'systemd-sysv', 'udev', 'kmod', 'iproute2', 'fio', 'iperf3', 'socat',
             'openssh-server', 'iputils-ping', 'ethtool', 'udhcpc')
+DEMO_PACKAGES = ('systemd-sysv', 'udev', 'iproute2', 'iputils-ping', 'udhcpc')
+DEMO_MODULES = ('virtio_pci', 'virtio_blk', 'virtio_net', 'virtio_console', 'virtio-rng',
+                'virtio_balloon', 'squashfs', 'overlay')
 ROOT_MIB = 1024
 # systemd-free of waits: no first-boot questions, a root shell on the serial console.
 CUSTOMIZE = '''set -eu
@@ -52,22 +55,7 @@ def marker():
     return entry(f'guest/marker.{key}.initrd', make)
 
 
-def shell(kernel_name):
-    """The same with what a network card needs under this kernel; its shell has an address."""
-    kernel = kernels.get(kernel_name)
-
-    def make(path):
-        archive = Initrd()
-        archive.busybox()
-        archive.file('init', HERE / 'marker.sh', 0o755)
-        archive.file('lease', HERE / 'lease.sh', 0o755)
-        archive.modules(kernel.modules('virtio_pci', 'virtio_net'))
-        archive.write(path)
-    key = key_of(HERE / 'marker.sh', HERE / 'lease.sh', Path('/bin/busybox'), kernel.release)
-    return entry(f'guest/shell-{kernel_name}.{key}.initrd', make)
-
-
-def disk(kernel_name):
+def disk(kernel_name, modules=VIRTIO):
     """The initrd that starts the system on /dev/vda under this kernel."""
     kernel = kernels.get(kernel_name)
 
@@ -75,9 +63,9 @@ def disk(kernel_name):
         archive = Initrd()
         archive.busybox()
         archive.file('init', HERE / 'disk.sh', 0o755)
-        archive.modules(kernel.modules(*VIRTIO))
+        archive.modules(kernel.modules(*modules))
         archive.write(path)
-    key = key_of(HERE / 'disk.sh', Path('/bin/busybox'), kernel.release, VIRTIO)
+    key = key_of(HERE / 'disk.sh', Path('/bin/busybox'), kernel.release, modules)
     return entry(f'guest/disk-{kernel_name}.{key}.initrd', make)
 
 
@@ -140,19 +128,44 @@ def _debootstrap_mode():
     return 'unshare' if re.search(rf'^{user}:', subordinate, re.M) else 'fakechroot'
 
 
-def _build_tree(path):
-    """A tar file of a small Debian with systemd."""
+def _bootstrap(path, packages, hook, *options):
+    """A tar file of a small Debian with these packages, on which the script hook was run."""
     debian.require('mmdebstrap')
     say('putting together a small Debian for guests')
     archive, _ = debian.mirrors()
+    faked = ('fakechroot', 'fakeroot') if _debootstrap_mode() == 'fakechroot' else ()
+    _run(*faked, 'mmdebstrap', '--quiet', f'--mode={_debootstrap_mode()}', '--variant=minbase',
+         f'--include={",".join(packages)}', *options,
+         f'--customize-hook=sh {hook} "$1"', '--format=tar', 'bookworm', str(path),
+         f'deb {archive} bookworm main')
+
+
+def _build_tree(path):
+    """A tar file of a small Debian with systemd."""
     path.parent.mkdir(parents=True, exist_ok=True)
     hook = path.with_name('customize.sh')
     hook.write_text(CUSTOMIZE, encoding='utf-8')
-    faked = ('fakechroot', 'fakeroot') if _debootstrap_mode() == 'fakechroot' else ()
-    _run(*faked, 'mmdebstrap', '--quiet', f'--mode={_debootstrap_mode()}', '--variant=minbase',
-         f'--include={",".join(PACKAGES)}',
-         f'--customize-hook=sh {hook} "$1"', '--format=tar', 'bookworm', str(path),
-         f'deb {archive} bookworm main')
+    _bootstrap(path, PACKAGES, hook)
+
+
+def demo_root():
+    """What the demonstration's guest has as its disk: squashfs, not compressed, so that it is read
+    fast where the guest's processor is slow."""
+    def make(path):
+        debian.require('sqfstar')
+        archive = path.with_name(path.name + '.tar')
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            _bootstrap(archive, DEMO_PACKAGES, HERE / 'demo.sh',
+                       *(f'--dpkgopt=path-exclude=/usr/share/{name}/*'
+                         for name in ('doc', 'info', 'locale', 'man')))
+            with open(archive, 'rb') as data:
+                subprocess.run(['sqfstar', '-quiet', '-no-progress', '-root-mode', '755', '-noI',
+                                '-noD', '-noF', '-noX', path], stdin=data, check=True,
+                               stderr=subprocess.DEVNULL)
+        finally:
+            archive.unlink(missing_ok=True)
+    return entry(f'guest/demo.{key_of(HERE / "demo.sh", DEMO_PACKAGES)}.squashfs', make)
 
 
 def _pack(path, script):
@@ -187,7 +200,7 @@ def artefacts():
     """{name: function that makes it and returns its path}."""
     made = {'marker.initrd': marker, 'mini.bzimage': lambda: mini() / 'bzimage',
             'mini.vmlinux': lambda: mini() / 'vmlinux', 'root.ext4': ext4,
-            'root.squashfs': squashfs}
+            'root.squashfs': squashfs, 'demo.squashfs': demo_root}
     for name in kernels.KERNELS:
         made[f'{name}.bzimage'] = lambda name=name: kernels.get(name).bzimage
         made[f'{name}.vmlinux'] = lambda name=name: kernels.get(name).vmlinux

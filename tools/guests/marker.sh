@@ -47,11 +47,6 @@ load) load ;;
 shell)
 	$B --install -s /bin
 	export PATH=/bin HOME=/root TERM="${TERM:-vt100}"
-	if [ -f /lib/order ]; then
-		while read -r module; do insmod "/lib/$module"; done </lib/order
-		mkdir -p /etc && ip link set lo up && ip link set eth0 up
-		udhcpc -i eth0 -n -q -T 1 -s /lease
-	fi
 	echo "A shell in the guest; 'poweroff -f' or 'exit' ends it."
 	$B setsid $B cttyhack $B sh
 	;;

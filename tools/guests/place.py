@@ -64,7 +64,7 @@ class Testbed:
     @staticmethod
     def path(path):
         """What a path of the cache or the repository is called there."""
-        return _inside(path)
+        return inside(path)
 
     def __init__(self):
         self.second_tries = 1
@@ -86,7 +86,7 @@ class Testbed:
 
     def _once(self, options, argv, timeout_s, stdin, root):
         out = {b'O': bytearray(), b'E': bytearray()}
-        argv = [_inside(word) for word in argv]
+        argv = [inside(word) for word in argv]
         if not root:
             # As the user, who need not be able to enter the folders above cache and build.
             argv = ['setpriv', f'--reuid={USER}', f'--regid={USER}', '--groups', str(l1.kvm_gid()),
@@ -111,7 +111,7 @@ class Testbed:
         return Done(code, _text(out[b'O']), _text(out[b'E']))
 
 
-def _inside(word):
+def inside(word):
     """A path of the cache or the repository, as Testbed.run mounts them."""
     word = str(word)
     for outer, inner in ((cache_dir(), '/run/cache'), (TOP, '/run/top')):
