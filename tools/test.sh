@@ -70,12 +70,18 @@ part_fuzz() {
 
 part_coverage() {
 	say "coverage of the unit tests, by folder"
-	compile build-cov -Db_coverage=true -Dbuildtype=debug || { failed build-cov && return; }
-	find build-cov -name '*.gcda' -delete
-	meson test -C build-cov --no-rebuild --suite unit >"$results/log" 2>&1 || {
+	local profiles=$results/profiles flags='-fprofile-instr-generate -fcoverage-mapping'
+	# Counters are in a mapped file (%c): what jailed or killed processes reach counts, too.
+	flags+=' -mllvm -runtime-counter-relocation'
+	LLVM_PROFILE_FILE=/dev/null CC=clang compile build-coverage -Dbuildtype=debug \
+		-Dc_args="$flags" -Dc_link_args=-fprofile-instr-generate || {
+		failed build-coverage && return
+	}
+	LLVM_PROFILE_FILE=$profiles/%m%c.profraw \
+		meson test -C build-coverage --no-rebuild --suite unit >"$results/log" 2>&1 || {
 		tail -n 20 "$results/log" && failed coverage
 	}
-	$python tools/coverage.py build-cov
+	$python tools/coverage.py build-coverage "$profiles" || failed coverage-goals
 }
 
 part_program() {
