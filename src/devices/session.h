@@ -104,9 +104,6 @@ static inline void ring_forgive(struct ring *r)
 	r->failed = r->broken = false;
 }
 
-/* Back to empty: closes its fds. The ring is not live. */
-void ring_clear(struct ring *r);
-
 /* ---- session_memory.c ---- */
 
 /* Replaces the memory table; fds are taken from the message. All is paused. 0 or -errno. */

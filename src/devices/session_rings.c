@@ -54,7 +54,8 @@ void rings_init(struct session *s)
 	}
 }
 
-void ring_clear(struct ring *r)
+/* Back to empty: closes its fds. The ring is not live. */
+static void ring_clear(struct ring *r)
 {
 	fd_close(&r->kick_fd);
 	fd_close(&r->call_fd);

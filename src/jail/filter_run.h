@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* filter_run.h - runs a filter the way the kernel does; for tests and fuzz targets only */
+/* filter_run.h - runs a filter as the kernel does, and its rules; for tests and fuzz targets only */
 #pragma once
 
 #include "jail/filter.h"
+#include "jail/rules.h"
 
 #include <assert.h>
 #include <linux/seccomp.h>
@@ -53,6 +54,56 @@ static inline uint32_t filter_run(const struct filter *f, const struct seccomp_d
 	}
 	assert(false && "the program has no end");
 	return 0;
+}
+
+static inline bool cond_holds(const struct call_cond *c, uint64_t arg)
+{
+	switch ((enum call_test)c->test) {
+	case CALL_TEST_NONE:
+		return true;
+	case CALL_TEST_EQ:
+		return arg == c->value;
+	case CALL_TEST_NE:
+		return arg != c->value;
+	case CALL_TEST_LT:
+		return arg < c->value;
+	case CALL_TEST_LE:
+		return arg <= c->value;
+	case CALL_TEST_GT:
+		return arg > c->value;
+	case CALL_TEST_GE:
+		return arg >= c->value;
+	case CALL_TEST_ANY:
+		return (arg & c->value) != 0;
+	case CALL_TEST_IN:
+		return (arg & ~c->value) == 0;
+	}
+	return false;
+}
+
+/* What happens to a call, by the rules themselves: the reference for filters. */
+static inline int rules_outcome(const struct rules *r, int number, const uint64_t args[6])
+{
+	const struct rule *rule = NULL;
+	bool holds = true;
+
+	for (unsigned i = 0; i < r->count && !rule; i++) {
+		if (r->rule[i].number == number)
+			rule = &r->rule[i];
+	}
+	if (!rule)
+		return RULE_KILL;
+	if (rule->first == RULE_NO_COND)
+		return rule->met;
+	for (int i = rule->first; i != RULE_NO_COND; i = r->cond[i].next) {
+		holds = holds && cond_holds(&r->cond[i].test, args[r->cond[i].test.arg]);
+		if (!r->cond[i].last)
+			continue;
+		if (holds)
+			return rule->met;
+		holds = true;
+	}
+	return rule->otherwise;
 }
 
 /* The program's answer as rules_outcome() gives it; refusals of both kinds are RULE_KILL. */

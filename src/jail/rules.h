@@ -69,6 +69,3 @@ int rules_calls_add(struct rules *r, const struct call *calls, struct err *e) MU
 
 /* Sorts by number; invalidates pointers to rules. */
 void rules_sort(struct rules *r);
-
-/* What happens to a call, by the rules themselves; the reference for filters in tests. */
-int rules_outcome(const struct rules *r, int number, const uint64_t args[6]);

@@ -2,7 +2,7 @@
 /* seccomp_test.c - filters in force, in forked processes */
 #include "jail/seccomp.h"
 
-#include "jail/filter.h"
+#include "jail/filter_run.h"
 #include "jail/policy.h"
 #include "jail/rules.h"
 

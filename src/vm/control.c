@@ -12,6 +12,7 @@
 #include "vm/control.h"
 
 #include "base/fd.h"
+#include "base/leftover.h"
 #include "vm/control_parts.h"
 
 #include <assert.h>
@@ -256,7 +257,7 @@ void control_fini(struct control *c)
 	control_status_fini(c);
 	if (c->watch.fd >= 0) {
 		loop_remove(c->loop, &c->watch);
-		control_unlink();
+		leftovers_remove();
 	}
 	fd_close(&c->watch.fd);
 	fd_close(&c->spare_fd);

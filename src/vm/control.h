@@ -136,11 +136,5 @@ int control_init(struct control *c, struct loop *l, const char *path, const stru
 /* Sends what can be sent at once, hangs up, removes the socket. */
 void control_fini(struct control *c);
 
-/* Removes the socket's file, if it is still ours; for signal handlers of a process that crashed. */
-void control_unlink(void);
-
-/* The path of the socket; "" while there is none. */
-const char *control_path(void);
-
 /* The commands as an mdoc list. */
 void control_mdoc(FILE *out);

@@ -9,6 +9,7 @@
 
 #include "base/fd.h"
 #include "devices/device.h"
+#include "vm/cpus.h"
 
 #include <errno.h>
 #include <stdlib.h>

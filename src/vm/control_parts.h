@@ -19,8 +19,9 @@ enum { CONTROL_LATER = 1 };
  */
 bool control_execute(struct control_client *k, char *line, struct json *reply) MUST_CHECK;
 
-/* control_listen.c: a listening socket at path or in that directory, close-on-exec and
- * non-blocking, whose file control_unlink() will remove.
+/*
+ * control_listen.c: a listening socket at path or in that directory, close-on-exec and
+ * non-blocking, whose file leftovers_remove() will remove.
  */
 int control_listen(const char *path, struct err *e) MUST_CHECK;
 

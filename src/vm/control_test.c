@@ -2,6 +2,8 @@
 /* control_test.c - the control socket: commands, hostile and slow clients, stale files */
 #include "vm/control_fixture.h"
 
+#include "base/leftover.h"
+
 #include <fcntl.h>
 #include <sys/resource.h>
 #include <sys/wait.h>
@@ -318,10 +320,9 @@ static void running_vm_keeps_its_socket(void **state)
 static void socket_is_removed_at_the_end(void **state)
 {
 	(void)state;
-	assert_string_equal(control_path(), sock_path);
+	assert_int_equal(access(sock_path, F_OK), 0);
 	control_fini(&control);
 	assert_int_equal(access(sock_path, F_OK), -1);
-	assert_string_equal(control_path(), "");
 	control_fini(&control);
 }
 
@@ -330,7 +331,7 @@ static void file_that_took_our_place_is_left_alone(void **state)
 	(void)state;
 	unlink(sock_path);
 	close(open(sock_path, O_CREAT | O_WRONLY | O_CLOEXEC, 0600));
-	control_unlink();
+	leftovers_remove();
 	assert_int_equal(access(sock_path, F_OK), 0);
 }
 
@@ -490,7 +491,6 @@ static void directory_gets_a_socket_named_by_process(void **state)
 	(void)state;
 	snprintf(expected, sizeof(expected), "%s/crosvm-%d.sock", dir, (int)getpid());
 	assert_int_equal(begin(dir, &e), 0);
-	assert_string_equal(control_path(), expected);
 	assert_int_equal(access(expected, F_OK), 0);
 	control_fini(&control);
 	assert_int_equal(access(expected, F_OK), -1);
@@ -526,7 +526,7 @@ static void handler_of_a_crash_removes_the_socket(void **state)
 	if (child == 0) {
 		if (begin(sock_path, &e) < 0 || chdir("/") < 0)
 			_exit(1);
-		control_unlink();
+		leftovers_remove();
 		_exit(access(sock_path, F_OK) == 0 ? 2 : 0);
 	}
 	assert_int_equal(waitpid(child, &status, 0), child);

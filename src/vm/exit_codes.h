@@ -27,9 +27,6 @@ enum exit_code {
 /* The code for a value that the guest wrote to the debug-exit port. */
 int exit_code_debug(unsigned value);
 
-/* "the guest asked for a reset"; NULL for a code that has no row. */
-const char *exit_code_text(int code);
-
 /* The table, for --help and as an mdoc list. */
 void exit_code_help(FILE *out);
 void exit_code_mdoc(FILE *out);

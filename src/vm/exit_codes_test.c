@@ -19,17 +19,6 @@ static void debug_exit_has_a_range_of_its_own(void **state)
 	assert_int_equal(exit_code_debug(UINT32_MAX), 127);
 }
 
-static void codes_have_a_text(void **state)
-{
-	(void)state;
-	assert_string_equal(exit_code_text(EXIT_CODE_RESET), "the guest asked for a reset");
-	assert_ptr_equal(exit_code_text(64), exit_code_text(127));
-	assert_string_equal(exit_code_text(EXIT_CODE_SIGNAL + 15), "stopped by signal N");
-	assert_null(exit_code_text(5));
-	assert_null(exit_code_text(128));
-	assert_null(exit_code_text(-1));
-}
-
 static void table_is_printed_for_help_and_manual(void **state)
 {
 	char text[4096];
@@ -48,7 +37,6 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(debug_exit_has_a_range_of_its_own),
-		cmocka_unit_test(codes_have_a_text),
 		cmocka_unit_test(table_is_printed_for_help_and_manual),
 	};
 

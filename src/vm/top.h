@@ -25,7 +25,6 @@
 enum {
 	TOP_VMS_MAX = 512,
 	TOP_PATH_MAX = 128,
-	TOP_PROCESSES_MAX = 1 + CONTROL_DEVICES_MAX, /* main, and one for each device */
 	TOP_ANSWER_MS = 500,
 	TOP_WIDTH_MAX = 512,
 };
