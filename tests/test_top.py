@@ -110,6 +110,12 @@ def test_machines_without_words_are_those_with_a_name(top, start, environment):
     assert list(samples(top('--json', '-n', '1'))[0]) == ['mail']
 
 
+def test_samples_are_as_many_as_asked_for_also_when_they_take_long(top, start):
+    start('web').send_signal(signal.SIGSTOP)
+    done = top('-n', '2', '-d', '0.05', 'web', 'nobody')  # half a second each
+    assert done.stdout.count('no answer within 0.5 s') == 2
+
+
 def test_machine_that_does_not_answer_is_told_with_the_reason(top, start):
     start('web')
     stuck = start('mail')

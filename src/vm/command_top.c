@@ -45,6 +45,7 @@ struct top_run {
 	uint64_t done;
 	unsigned delay_ms;
 	bool is_batch, as_json;
+	bool is_over; /* what the loop still hands out is too late */
 	int code;
 	struct err err; /* with a code of failure */
 	char screen[SCREEN_BYTES];
@@ -99,6 +100,12 @@ static int take_word(void *context, const char *word, struct err *e)
 	return 0;
 }
 
+static void over(struct top_run *run)
+{
+	run->is_over = true;
+	loop_stop(&run->loop);
+}
+
 /* ---- samples ---- */
 
 static bool is_on_screen(const struct top_run *run)
@@ -138,7 +145,7 @@ static void sample(struct top_run *run)
 
 	if (top_sample(&run->top, &run->err) < 0) {
 		run->code = EXIT_CODE_ERROR;
-		loop_stop(&run->loop);
+		over(run);
 		return;
 	}
 	run->done++;
@@ -151,12 +158,15 @@ static void sample(struct top_run *run)
 	else
 		show(run);
 	if (run->done == run->count || ferror(stdout))
-		loop_stop(&run->loop);
+		over(run);
 }
 
 static void next_expired(struct timer *t)
 {
-	sample(container_of(t, struct top_run, next));
+	struct top_run *run = container_of(t, struct top_run, next);
+
+	if (!run->is_over)
+		sample(run);
 }
 
 /* ---- keys and signals ---- */
@@ -173,7 +183,7 @@ static void keys_ready(struct watch *w, uint32_t events)
 		return;
 	}
 	if (memchr(keys, 'q', (size_t)n) || memchr(keys, 'Q', (size_t)n))
-		loop_stop(&run->loop);
+		over(run);
 }
 
 /* Stopped by the user, the terminal is the shell's. */
@@ -182,7 +192,7 @@ static void stop_for_a_while(struct top_run *run)
 	top_screen_release();
 	kill(getpid(), SIGSTOP);
 	if (is_on_screen(run) && top_screen_take(&run->err) < 0)
-		loop_stop(&run->loop);
+		over(run);
 }
 
 static void signals_ready(struct watch *w, uint32_t events)
@@ -201,7 +211,7 @@ static void signals_ready(struct watch *w, uint32_t events)
 		return;
 	}
 	run->code = EXIT_CODE_SIGNAL + (int)info.ssi_signo;
-	loop_stop(&run->loop);
+	over(run);
 }
 
 static int signals_watch(struct top_run *run, struct err *e)
@@ -251,7 +261,7 @@ static int run_top(struct top_run *run)
 		r = err_set(&run->err, -r, "cannot make the event loop");
 	else
 		r = begin(run, &run->err);
-	if (r == 0 && run->done != run->count)
+	if (r == 0 && !run->is_over)
 		r = loop_run(&run->loop);
 	top_screen_release();
 	if (r < 0)
