@@ -300,7 +300,7 @@ static int repair_in_memory(struct count *c)
 			MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
 	if (c->is_l2 == MAP_FAILED)
 		return -ENOMEM;
-	c->counts = (uint32_t *)((char *)c->is_l2 + bits);
+	c->counts = (uint32_t *)(c->is_l2 + (c->n + 63) / 64);
 	r = repair(c);
 	munmap(c->is_l2, bytes);
 	return r;
