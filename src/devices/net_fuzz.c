@@ -143,6 +143,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
 
 	if (!type.name) {
 		type = net_type;
+		type.check = NULL; /* of options for taps */
 		type.keep = NULL;
 		type.open = fuzz_open;
 	}
