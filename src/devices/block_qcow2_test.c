@@ -397,11 +397,14 @@ static void random_requests_do_what_the_model_does(void **state)
 
 static void kills_lose_nothing_and_leave_no_more_than_leaks(void **state)
 {
-	unsigned kills = (unsigned)from_environment("BLOCK_TEST_KILLS", 50) / ARRAY_LEN(kinds);
+	uint64_t all = from_environment("BLOCK_TEST_KILLS", 50), before = 0;
 
 	(void)state;
 	RIG_NEEDS_TOOLS();
 	for (size_t i = 0; i < ARRAY_LEN(kinds); i++) {
+		unsigned kills = (unsigned)(all * (i + 1) / ARRAY_LEN(kinds) - before);
+
+		before += kills;
 		start(&kinds[i], HARNESS_PROCESS);
 		for (unsigned kill = 0; kill < kills; kill++) {
 			load_run(model_random(&load.m, 150), unit_of(&kinds[i]));
