@@ -20,7 +20,7 @@ import threading
 import driving
 
 CID = 33
-TAKE, ECHO, CUT, AGAIN = 1234, 1235, 1236, 1237  # ports of the host
+TAKE, ECHO, CUT, AGAIN, PACKETS = 1234, 1235, 1236, 1237, 1238  # ports of the host
 GIVE, SERVE = 77, 78  # ports of the guest
 PATIENCE_S = 100
 
@@ -62,6 +62,24 @@ for my $s (@open) {
 print "MANY-IN $n\n";
 END
 perl /tmp/many.pl
+cat >/tmp/packets.pl <<'END'
+use strict;
+use Socket;
+my @sizes = (1, 100, 5000, 60000);
+my $text;
+sub none { print "PACKETS none: $!\n"; exit }
+socket(my $s, 40, SOCK_SEQPACKET, 0) or none();
+connect($s, pack('SSLLx4', 40, 0, @packets, 2)) or none();
+for my $n (@sizes) {
+    syswrite($s, chr($n % 251) x $n) == $n or die "write $n: $!";
+}
+for my $n (@sizes) {
+    my $got = sysread($s, $text, 65536);
+    $got == $n && $text eq chr($n % 251) x $n or die "packet of $n: $got";
+}
+print "PACKETS whole\n";
+END
+perl /tmp/packets.pl
 socat -u VSOCK-CONNECT:2:@cut - ; echo CUT-SEEN
 for i in 1 2 3 4 5 6 7 8 9 10; do
     socat -u VSOCK-CONNECT:2:@again - 2>/dev/null | grep -q again && { echo AGAIN; break; }
@@ -73,7 +91,8 @@ done
 def filled(text, job):
     """The script with its numbers."""
     words = {'bytes': job['mib'] << 20, 'connections': job['connections'], 'take': TAKE,
-             'echo': ECHO, 'cut': CUT, 'again': AGAIN, 'give': GIVE, 'serve': SERVE}
+             'echo': ECHO, 'cut': CUT, 'again': AGAIN, 'give': GIVE, 'serve': SERVE,
+             'packets': PACKETS}
     for word, number in words.items():
         text = text.replace('@' + word, str(number))
     return text
@@ -89,13 +108,13 @@ class Host:
         """For crosvm run."""
         return f'cid={CID}' + (f',socket={self.path}' if self.path else '')
 
-    def listen(self, port):
+    def listen(self, port, kind=socket.SOCK_STREAM):
         """A socket that the guest reaches at that port."""
         if self.path:
             sock = socket.socket(socket.AF_UNIX)
             sock.bind(f'{self.path}_{port}')
         else:
-            sock = socket.socket(socket.AF_VSOCK)
+            sock = socket.socket(socket.AF_VSOCK, kind)
             sock.bind((socket.VMADDR_CID_ANY, port))
         sock.listen(128)
         return sock
@@ -159,6 +178,13 @@ def echo(listener):
             else:
                 selector.unregister(key.fileobj)
                 key.fileobj.close()
+
+
+def packets(listener):
+    """Sends each packet back, as the packet that it was."""
+    sock = listener.accept()[0]
+    while data := sock.recv(1 << 16):
+        sock.sendall(data)
 
 
 def same_cid(crosvm, job, **who):
@@ -231,6 +257,8 @@ def main():
     start(echo, host.listen(ECHO))
     start(cut, host.listen(CUT), crosvm, control, job, result)
     start(again, host.listen(AGAIN))
+    if job['kind'] == 'vhost':
+        start(packets, host.listen(PACKETS, socket.SOCK_SEQPACKET))
     # pylint: disable=consider-using-with
     guest = subprocess.Popen(
         [crosvm, 'run', '-m', '512', '-s', control, '-i', job['initrd'], '-r', job['root'], '-d',

@@ -41,6 +41,7 @@ def test_socket_of_our_own(place):
     out, result = drive(place, kind='socket', mib=MIB, connections=CONNECTIONS)
 
     check(out, result)
+    assert 'PACKETS none' in out, out
     assert 'v' not in result['left'], result
 
 
@@ -48,6 +49,7 @@ def test_kernel_sockets(testbed):
     out, result = drive(testbed, kind='vhost', mib=MIB, connections=CONNECTIONS)
 
     check(out, result)
+    assert 'PACKETS whole' in out, out
     for code, said in (result['busy'], result['busy_for_user']):
         assert code == CANNOT_BUILD, result
         assert 'cid=33: another virtual machine has this one' in said, result
