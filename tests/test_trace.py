@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""The flight recorder: `crosvm trace`, and what a VM that ended badly leaves.  Native guests."""
+"""The flight recorder: `crosvm trace`, and what a VM that ended badly leaves."""
 import json
 import re
 
@@ -7,10 +7,12 @@ import pytest
 
 import bare
 import bare_guest
+import guests
 import vms
+from guests import place as places
+from testbed import kernels
 from vms import crosvm
 
-pytestmark = pytest.mark.skipif(not bare_guest.has_kvm(), reason='needs /dev/kvm here')
 # Reads the clock's address port and writes it, for ever: mov dx, 0x70; in al, dx; out dx, al; jmp
 READS = b'\x66\xba\x70\x00\xec\xee\xeb\xfc'
 LINE = re.compile(r' +(\d+\.\d{6}) (\w+) +(.*)')
@@ -19,6 +21,8 @@ LINE = re.compile(r' +(\d+\.\d{6}) (\w+) +(.*)')
 @pytest.fixture(name='start')
 def fixture_start(tmp_path):
     """Starts VMs."""
+    if not bare_guest.has_kvm():
+        pytest.skip('needs /dev/kvm here')
     with vms.started(tmp_path) as start:
         yield start
 
@@ -76,6 +80,7 @@ def test_words_that_are_wrong(tmp_path):
     assert crosvm('trace', tmp_path / 'none').returncode == 1
 
 
+@pytest.mark.skipif(not bare_guest.has_kvm(), reason='needs /dev/kvm here')
 def test_triple_fault_leaves_a_trace(tmp_path):
     elf = tmp_path / 'guest.elf'
     # lidt of nothing; ud2
@@ -127,3 +132,30 @@ def test_good_end_leaves_none(start, tmp_path):
 
     assert vm.end() == 'crosvm: stopped by command\n'
     assert not trace.exists()
+
+
+WATCH = '''
+head -c 1M /dev/zero >/tmp/disk
+"$1" run -s /tmp/vm.sock -i "$2" --block /tmp/disk -p quiet "$3" >/dev/null &
+until "$1" trace -n 500 /tmp/vm.sock >/tmp/trace 2>/dev/null &&
+      grep -q 'block0 .*interrupt for queue' /tmp/trace; do
+    kill -0 $! || exit 1
+    sleep 0.2
+done
+cat /tmp/trace
+"$1" stop /tmp/vm.sock
+'''
+
+
+def test_linux_and_its_disk_are_traced(place):
+    done = place.run(['sh', '-c', WATCH, 'sh', places.program(), guests.disk('6.1-cloud'),
+                      kernels.get('6.1-cloud').vmlinux], timeout_s=90)
+
+    assert done.code == 0, str(done)
+    found = [LINE.fullmatch(line).groups()[1:] for line in done.out.splitlines()]
+    disk = [event for source, event in found if source == 'block0']
+    first = disk.index('kick queue 0')
+    request = next(i for i, event in enumerate(disk) if i > first and
+                   re.fullmatch(r'request of queue 0: \d+ bytes out, \d+ in', event))
+    assert any(event.startswith('interrupt for queue 0: ') for event in disk[request:]), disk
+    assert any(source == 'vcpu0' and 'exit mmio write 0x' in event for source, event in found)
