@@ -90,11 +90,11 @@ int command_devices(int argc, char **argv)
 
 int command_version(int argc, char **argv)
 {
-	static const struct command_reader reader = {0};
-	int code = command_read("version", argc, argv, &reader, NULL);
+	bool as_json = false;
+	int code = command_read_json("version", argc, argv, &as_json);
 
 	if (code != COMMAND_GOES_ON)
 		return code;
-	puts("crosvm " CROSVM_VERSION);
+	puts(as_json ? "{\"version\":\"" CROSVM_VERSION "\"}" : "crosvm " CROSVM_VERSION);
 	return EXIT_CODE_OK;
 }

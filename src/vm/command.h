@@ -99,7 +99,6 @@ int command_generate(int argc, char **argv);
 int command_complete(int argc, char **argv);
 
 /* Options of the commands above; each table ends with a NULL name. */
-extern const struct arg command_help_args[]; /* of those that have --help only */
 extern const struct arg command_json_args[]; /* --json and --help */
 extern const struct arg command_balloon_args[];
 extern const struct arg command_create_args[];

@@ -2,6 +2,8 @@
 /* command_policy.c - crosvm policy: what a device may call, in minijail's language */
 #include "vm/command.h"
 
+#include "base/fd.h"
+#include "base/json.h"
 #include "base/log.h"
 #include "devices/device.h"
 #include "devices/serve.h"
@@ -16,19 +18,26 @@
 
 const struct arg command_policy_args[] = {
 	{.name = "arch", .value = "x86_64|aarch64", .help = "Architecture (default: this host's)"},
+	{.name = "json", .help = "Print JSON"},
 	{.name = "help", .letter = 'h', .help = "Print this text"},
 	{.name = NULL},
 };
 
+enum { REPLY_MAX = 64 * 1024 };
+
 struct wanted {
 	const char *arch, *device;
+	bool as_json;
 };
 
-static int take_arch(void *context, const struct args_item *item, struct err *e UNUSED)
+static int take_option(void *context, const struct args_item *item, struct err *e UNUSED)
 {
 	struct wanted *w = context;
 
-	w->arch = item->value;
+	if (item->value)
+		w->arch = item->value;
+	else
+		w->as_json = true;
 	return 0;
 }
 
@@ -49,9 +58,63 @@ static int check_words(void *context, struct err *e)
 	return w->device ? 0 : err_say(e, EINVAL, "a device is missing; crosvm devices lists them");
 }
 
+/* Lines "call: rule". */
+static void put_calls(char *policy, struct json *j)
+{
+	char *line, *rule;
+
+	json_open(j, "calls", '[');
+	while ((line = strsep(&policy, "\n"))) {
+		rule = strstr(line, ": ");
+		if (!rule || line[0] == '#')
+			continue;
+		*rule = '\0';
+		json_open(j, NULL, '{');
+		json_text(j, "name", line);
+		json_text(j, "rule", rule + 2);
+		json_close(j, '}');
+	}
+	json_close(j, ']');
+}
+
+static void print_json(const struct wanted *w, char *policy)
+{
+	static char text[REPLY_MAX];
+	struct json j;
+
+	json_init(&j, text, sizeof(text));
+	json_open(&j, NULL, '{');
+	json_text(&j, "device", w->device);
+	json_text(&j, "arch", w->arch);
+	put_calls(policy, &j);
+	json_close(&j, '}');
+	puts(text);
+}
+
+static int print(const struct wanted *w, const struct device_type *type, struct err *e)
+{
+	char *policy auto_free = NULL;
+	size_t n = 0;
+	FILE *out = open_memstream(&policy, &n);
+	int r;
+
+	if (!out)
+		return err_set(e, ENOMEM, "cannot print");
+	r = policy_print_calls(w->arch, device_calls(type, true), out, e);
+	if (fclose(out) != 0 && r == 0)
+		r = err_set(e, ENOMEM, "cannot print");
+	if (r < 0)
+		return r;
+	if (w->as_json)
+		print_json(w, policy);
+	else
+		fputs(policy, stdout);
+	return 0;
+}
+
 int command_policy(int argc, char **argv)
 {
-	static const struct command_reader reader = {take_arch, take_device, check_words};
+	static const struct command_reader reader = {take_option, take_device, check_words};
 	struct utsname host;
 	struct wanted w = {.arch = uname(&host) == 0 ? host.machine : "x86_64"};
 	int code = command_read("policy", argc, argv, &reader, &w);
@@ -66,7 +129,7 @@ int command_policy(int argc, char **argv)
 			  w.device);
 		return EXIT_CODE_USAGE;
 	}
-	if (policy_print_calls(w.arch, device_calls(type, true), stdout, &e) < 0) {
+	if (print(&w, type, &e) < 0) {
 		log_error("policy: --arch: %s", e.text);
 		return EXIT_CODE_USAGE;
 	}

@@ -289,6 +289,11 @@ static void lists_are_printed(void **state)
 		assert_non_null(strstr(said, ": 1\n"));
 		assert_int_equal(run(command_devices, NULL, NULL, NULL), EXIT_CODE_OK);
 	}
+	assert_int_equal(run(command_policy, "--json", "rng", "--arch=aarch64"), EXIT_CODE_OK);
+	assert_memory_equal(said, "{\"device\":\"rng\",\"arch\":\"aarch64\",\"calls\":[{", 43);
+	assert_non_null(strstr(said, "{\"name\":\"getrandom\",\"rule\":\"1\"}"));
+	assert_int_equal(run(command_version, "--json", NULL, NULL), EXIT_CODE_OK);
+	assert_memory_equal(said, "{\"version\":\"", 12);
 	assert_int_equal(run(command_policy, "--help", NULL, NULL), EXIT_CODE_OK);
 	assert_int_equal(run(command_policy, "--arch", "vax", "rng"), EXIT_CODE_USAGE);
 }

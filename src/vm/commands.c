@@ -12,11 +12,6 @@
 #define SOCKET_ABOUT                                                                               \
 	"SOCKET is the path that was given to crosvm run with -s, or the name with --name.\n"
 
-const struct arg command_help_args[] = {
-	{.name = "help", .letter = 'h', .help = "Print this text"},
-	{.name = NULL},
-};
-
 const struct arg command_json_args[] = {
 	{.name = "json", .help = "Print JSON"},
 	{.name = "help", .letter = 'h', .help = "Print this text"},
@@ -68,7 +63,7 @@ const struct command commands[] = {
 	 "TYPE [KEY=VALUE,...]", device_args, NULL},
 	{"policy", command_policy, "Prints which system calls a device may make", "TYPE",
 	 command_policy_args, "As a policy for crosvm run --seccomp-policy-dir.\n"},
-	{"version", command_version, "Prints the version", "", command_help_args, NULL},
+	{"version", command_version, "Prints the version", "", command_json_args, NULL},
 	{"complete", command_complete, NULL, NULL, NULL, NULL},
 	{"generate", command_generate, NULL, NULL, NULL, NULL},
 	{.name = NULL},
