@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """Starts a machine again and again, each time with another system call or allocation that fails.
 
-tests/faults/calls.c makes calls fail, tests/faults/memory.c allocations; here is what may come of it:
-the machine runs as if nothing had been, or it does not, says why in one line and leaves nothing.
+tests/faults/calls.c makes calls fail, tests/faults/memory.c allocations; here is what may come of
+it: the machine runs as if nothing had been, or it does not, says why in one line and leaves
+nothing.
 """
 import collections
 import ctypes
@@ -75,8 +76,8 @@ def build():
     for name, flags in (('calls', ()), ('memory', ('-shared', '-fPIC'))):
         path = places.TOP / f'build/fault-{name}'
         new = path.with_suffix(f'.{os.getpid()}')
-        subprocess.run(['gcc', '-O1', '-Wall', '-Wextra', '-Werror', '-D_GNU_SOURCE', *flags, '-o', new,
-                        SOURCES / f'{name}.c'], check=True)
+        subprocess.run(['gcc', '-O1', '-Wall', '-Wextra', '-Werror', '-D_GNU_SOURCE', *flags, '-o',
+                        new, SOURCES / f'{name}.c'], check=True)
         new.rename(path)
         made.append(path)
     return made
@@ -109,7 +110,8 @@ class Rig:
         self.log, self.page = self.folder / 'log', self.folder / 'page'
         (self.folder / 'guest').write_bytes(bare.elf(bare.out(0xf4, 0) + bare.HALT))
         (self.folder / 'raw').write_bytes(bytes(1 << 20))
-        subprocess.run([places.program(), 'create_qcow2', 'qcow2', '1M'], cwd=self.folder, check=True)
+        subprocess.run([places.program(), 'create_qcow2', 'qcow2', '1M'], cwd=self.folder,
+                       check=True)
         self.page.touch()
         for path in 'serial', 'console':
             (self.folder / path).touch()

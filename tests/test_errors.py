@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""What is said of mistakes: one line that names option or file, cause and remedy, and the exit code.
+"""What is said of mistakes: one line that names option or file, cause and remedy; the exit code.
 
 Each row is a command line, words of the line in their order, and the exit code that crosvm(1) has
 for it. The program runs as an ordinary user in a folder of its own, in which nothing may be left.

@@ -128,7 +128,8 @@ static void file_that_cannot_be_opened_is_named(void **state)
 	(void)state;
 	assert_int_equal(egress_log_open(&l, "/nowhere/egress.log", "net0", &e), -ENOENT);
 	assert_string_equal(e.text,
-			    "log: /nowhere/egress.log: cannot open: No such file or directory; check the path");
+			    "log: /nowhere/egress.log: cannot open: No such file or directory; "
+			    "check the path");
 }
 
 int main(void)

@@ -62,7 +62,8 @@ static int check_snapshots(struct qcow2 *q, struct err *e)
 			return err_say(e, EINVAL, "the snapshot table is damaged");
 		bytes = round_up(8 * entries, q->cluster); /* no two share a cluster */
 		if (bytes > left)
-			return err_say(e, EINVAL, "its snapshots have more tables than it has room");
+			return err_say(e, EINVAL,
+				       "its snapshots have more tables than it has room");
 		left -= bytes;
 		r = is_counted(q, l1, 8 * entries, "the L1 table of a snapshot", e);
 	}

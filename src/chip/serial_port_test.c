@@ -236,7 +236,8 @@ static void file_that_cannot_be_opened_is_named(void **state)
 	g->config.type = SERIAL_FILE;
 	g->config.path = path;
 	assert_int_equal(serial_port_open(&g->port, &g->config, &e), -ENOENT);
-	assert_string_equal(e.text, "COM1: /nonexistent/x: cannot open: No such file or directory; check the path");
+	assert_string_equal(e.text, "COM1: /nonexistent/x: cannot open: No such file or directory; "
+				    "check the path");
 }
 
 static void options_that_do_not_fit_are_refused(void **state)

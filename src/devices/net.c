@@ -223,7 +223,8 @@ static int check_address(const char *key, const char *text, struct err *e)
 
 	if (!text || inet_pton(AF_INET, text, &unused) == 1)
 		return 0;
-	return err_say(e, EINVAL, "%s: \"%.100s\": not an IPv4 address such as 10.0.2.1", key, text);
+	return err_say(e, EINVAL, "%s: \"%.100s\": not an IPv4 address such as 10.0.2.1", key,
+		       text);
 }
 
 static int net_check(const struct device *d, struct err *e)

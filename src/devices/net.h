@@ -66,7 +66,7 @@ struct net_tx {
 	bool is_passed;	 /* the one that is held was judged, and paid for */
 	bool is_blocked; /* until the back end's descriptor is writable */
 	struct net_frame frame;
-	struct iovec iov[CHAIN_IOV_MAX + 2]; /* what is sent; not on the stack, to be cleared there */
+	struct iovec iov[CHAIN_IOV_MAX + 2]; /* what is sent; on a stack it would be cleared */
 	struct chain chain;
 };
 

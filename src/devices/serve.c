@@ -64,8 +64,8 @@ static int enter_jail(const struct serve_args *a, struct device *d, struct err *
 	return jail_enter(&config, e);
 }
 
-static int sockets_open(const struct serve_args *a, int *ret_sock, int *ret_listen, int *ret_control,
-			struct err *e)
+static int sockets_open(const struct serve_args *a, int *ret_sock, int *ret_listen,
+			int *ret_control, struct err *e)
 {
 	struct stat st;
 

@@ -454,7 +454,12 @@ int session_start_take(struct session *s, struct device *d, struct loop *l, int 
 	int r;
 
 	*s = (struct session){
-		.d = d, .loop = l, .on_end = s->on_end, .owner = s->owner, .inflight_fd = s->inflight_fd};
+		.d = d,
+		.loop = l,
+		.on_end = s->on_end,
+		.owner = s->owner,
+		.inflight_fd = s->inflight_fd,
+	};
 	s->conn = (struct vu_conn){.sock = sock, .direction = VU_REQUESTS};
 	s->backend = (struct vu_conn){.sock = -1, .direction = VU_BACKEND_REPLIES};
 	s->conn_watch = (struct watch){.fd = sock, .ready = conn_ready};

@@ -111,7 +111,8 @@ static int ring_setup(struct ring *r, const char **ret_why)
 		.features = s->acked,
 		.size = r->size,
 		.base = r->base,
-		.log = r->is_kernels ? NULL : inflight_of(s, r->index), /* in order, and no replay */
+		/* The kernel's go in order, and are not replayed. */
+		.log = r->is_kernels ? NULL : inflight_of(s, r->index),
 		.call_fd = r->call_fd,
 	};
 

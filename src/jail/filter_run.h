@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* filter_run.h - runs a filter as the kernel does, and its rules; for tests and fuzz targets only */
+/* filter_run.h - runs a filter as the kernel does, and its rules; for tests and fuzz targets */
 #pragma once
 
 #include "jail/filter.h"

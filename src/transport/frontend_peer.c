@@ -461,7 +461,8 @@ void peer_queue_start(struct frontend *f, unsigned q)
 	if (f->state != FRONTEND_LINKED || f->paused || f->queues[q].live)
 		return;
 	if (!rings_are_sound(f, &f->queues[q])) {
-		log_limited(&f->complaints, "%s: queue %u: rings are not in memory", f->args.name, q);
+		log_limited(&f->complaints, "%s: queue %u: rings are not in memory", f->args.name,
+			    q);
 		peer_break(f);
 		return;
 	}

@@ -510,7 +510,8 @@ static void add_capabilities(struct virtio_pci *v)
 	if (v->frontend->args.config_size > 0)
 		add_capability(v, VIRTIO_PCI_CAP_DEVICE_CFG, CONFIG_AT,
 			       v->frontend->args.config_size);
-	msix_init(&v->msix, &calls_msix_ops, &v->dev, v->host, v->nqueues + 1, BAR, TABLE_AT, PENDING_AT);
+	msix_init(&v->msix, &calls_msix_ops, &v->dev, v->host, v->nqueues + 1, BAR, TABLE_AT,
+		  PENDING_AT);
 	at = add_capability(v, VIRTIO_PCI_CAP_PCI_CFG, 0, 0);
 	memset(&v->dev.writable[at + VIRTIO_PCI_CAP_BAR], 0xff, 1);
 	memset(&v->dev.writable[at + VIRTIO_PCI_CAP_OFFSET], 0xff, 12);

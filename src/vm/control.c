@@ -188,7 +188,7 @@ static struct control_client *find_place(struct control *c)
 	return oldest;
 }
 
-/* Without a number for it, a client would wait and wake us for ever: the spare one hangs up on it. */
+/* A client without a number would wait, and wake us, for ever: the spare one hangs up on it. */
 static void turn_away(struct control *c)
 {
 	fd_close(&c->spare_fd);

@@ -54,7 +54,8 @@ static void trace_and_log_take_how_much_to_tell(void **state)
 	(void)state;
 	say(fd, "trace\ntrace last=7\ntrace last=none\n");
 	hear(fd, "{\"ok\":true,\"last\":100}\n{\"ok\":true,\"last\":7}\n"
-		 "{\"ok\":false,\"error\":\"trace: last: \\\"none\\\": not a number from 1 to 500\"}\n");
+		 "{\"ok\":false,\"error\":\"trace: last: \\\"none\\\": "
+		 "not a number from 1 to 500\"}\n");
 	close(fd);
 }
 
@@ -74,12 +75,12 @@ static void commands_are_answered_in_order(void **state)
 	close(fd);
 }
 
-#define EXITS(all, io, hlt)                                                                        \
-	"{\"exits\":" #all ",\"reasons\":{\"io\":" #io ",\"mmio\":0,\"hlt\":" #hlt                     \
+#define EXITS(all, io, hlt) \
+	"{\"exits\":" #all ",\"reasons\":{\"io\":" #io ",\"mmio\":0,\"hlt\":" #hlt \
 	",\"interrupted\":0,\"system_event\":0,\"other\":0}}"
-#define HEAD                                                                                       \
-	"{\"ok\":true,\"state\":\"running\",\"pid\":%d,\"uptime_ms\":1234,"                          \
-	"\"mem_bytes\":268435456,\"vcpus\":[" EXITS(0, 0, 0) "," EXITS(                           \
+#define HEAD \
+	"{\"ok\":true,\"state\":\"running\",\"pid\":%d,\"uptime_ms\":1234," \
+	"\"mem_bytes\":268435456,\"vcpus\":[" EXITS(0, 0, 0) "," EXITS( \
 		77, 70, 7) "],\"interrupts\":5,\"control_commands\":1,\"devices\":["
 #define DEVICE "{\"name\":\"block0\",\"type\":\"block\",\"state\":\"running\",\"pid\":42,"
 

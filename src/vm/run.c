@@ -111,7 +111,7 @@ static int start(struct machine *m, int *ret_code, struct err *e)
 /* For whoever wants to know what led to it. */
 static void record_end(struct machine *m, int code) REQUIRES(m->end_lock)
 {
-	bool is_bad = m->started_ns > 0 && postmortem_is_due(code); /* else it is told in one line */
+	bool is_bad = m->started_ns > 0 && postmortem_is_due(code); /* else: one line */
 
 	trace(TRACE_VM, TRACE_VM_ENDS, 0, (uint64_t)code, 0);
 	recorder_state_set(&m->recorder, is_bad ? RECORDER_ENDED_BADLY : RECORDER_ENDED_WELL, code,

@@ -15,8 +15,9 @@
  *	left PROCESS NAME		a process that was there a while after the command's end
  *
  * A call fails without being made: the kernel is asked in advance to emulate the next one
- * (PTRACE_SYSEMU), which it does before any filter is asked; one that was not meant is made again.  The exit status is the command's, 128
- * and the signal's number, 124 when the time is over, 125 when this program fails.
+ * (PTRACE_SYSEMU), which it does before any filter is asked; one that was not meant is made again.
+ * The exit status is the command's, 128 and the signal's number, 124 when the time is over, 125
+ * when this program fails.
  */
 #include <elf.h>
 #include <errno.h>
@@ -179,7 +180,8 @@ static void call_redo(struct task *t)
 static bool is_counted(const struct task *t, const struct __ptrace_syscall_info *info)
 {
 	return has_begun && info->entry.nr < CALLS_MAX &&
-	       (info->instruction_pointer < t->loader || info->instruction_pointer >= t->loader_end);
+	       (info->instruction_pointer < t->loader ||
+		info->instruction_pointer >= t->loader_end);
 }
 
 static void call_begins(struct task *t, const struct __ptrace_syscall_info *info)
@@ -197,8 +199,8 @@ static void call_begins(struct task *t, const struct __ptrace_syscall_info *info
 	if (!is_counted(t, info))
 		return;
 	t->calls[number]++;
-	fprintf(output, "%s %s %u %u %llx %llx %llx\n", t->emulated ? "fail" : "call", t->name, number,
-		t->calls[number], (unsigned long long)args[0], (unsigned long long)args[1],
+	fprintf(output, "%s %s %u %u %llx %llx %llx\n", t->emulated ? "fail" : "call", t->name,
+		number, t->calls[number], (unsigned long long)args[0], (unsigned long long)args[1],
 		(unsigned long long)args[2]);
 	if (!t->emulated)
 		return;
