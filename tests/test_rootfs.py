@@ -40,7 +40,8 @@ def fixture_tree():
 def boot(place, kernel, *options, **how):
     """Runs it with a root file system."""
     kernel.modules('virtio_pci')  # makes the index of its modules
-    return place.run([program(), 'run', '-p', 'quiet', *options, kernel.bzimage], 90, **how)
+    return place.run([program(), 'run', '-p', 'quiet', *options, kernel.bzimage], 180,
+                     **how)
 
 
 def test_directory_of_a_user_belongs_to_root_and_takes_writes(place, tree):

@@ -45,7 +45,7 @@ static bool find_newest(const struct host_kernel_paths *paths, char *release, si
 	const struct dirent *entry;
 
 	release[0] = '\0';
-	while (folder && (entry = readdir(folder))) { /* NOLINT(concurrency-mt-unsafe): its own */
+	while (folder && (entry = readdir(folder))) {
 		const char *found = entry->d_name + strlen(prefix);
 		char path[512];
 

@@ -81,7 +81,7 @@ static int check_mounts(const char *full, struct err *e)
 	const struct mntent *m;
 	int r = 0;
 
-	while (mounts && r == 0 && (m = getmntent(mounts))) /* NOLINT(concurrency-mt-unsafe) */
+	while (mounts && r == 0 && (m = getmntent(mounts)))
 		if (strncmp(m->mnt_dir, full, n) == 0 && m->mnt_dir[n] == '/' && m->mnt_dir[1])
 			r = err_say(e, EBUSY,
 				    "%.400s is mounted inside; unmount it, or give a directory "

@@ -222,6 +222,19 @@ static void modules_of_the_kernel_must_be_there(void **state)
 	check_refused("tree", "does not say which release of Linux it is");
 }
 
+static void a_bzimage_says_its_release_in_the_header(void **state)
+{
+	char image[4096] = {[0x20E] = 0, [0x20F] = 1}; /* the text is at 0x100 + 512 */
+	int fd = open("boot/kernel", O_WRONLY | O_TRUNC | O_CLOEXEC);
+
+	(void)state;
+	memcpy(image + 0x202, "HdrS", 4);
+	memcpy(image + 0x300, "9.9.8-bz (me) #1", 16);
+	assert_int_equal(write(fd, image, sizeof(image)), sizeof(image));
+	close(fd);
+	check_refused("tree", "no modules of kernel 9.9.8-bz in ");
+}
+
 static void check_wrong(const char *rootfs, const char *kernel, const char *message)
 {
 	assert_int_equal(parse(rootfs, kernel), -EINVAL);
@@ -238,6 +251,7 @@ static void wrong_options_are_refused(void **state)
 	(void)state;
 	check_wrong("none", "boot/kernel", "none: No such file or directory; give a directory");
 	check_wrong("ro", "boot/kernel", "a directory or a tar archive is missing");
+	config_fini(&config);
 	assert_int_equal(config_parse(&config, 4, both, &errors), -EINVAL);
 	assert_non_null(strstr(errors.list[0].text, "leave out --initrd"));
 	config_fini(&config);
@@ -268,6 +282,7 @@ int main(void)
 		TEST(what_cannot_be_packed_is_told),
 		TEST(temporary_files_need_a_place),
 		TEST(modules_of_the_kernel_must_be_there),
+		TEST(a_bzimage_says_its_release_in_the_header),
 		TEST(wrong_options_are_refused),
 		TEST(without_it_nothing_is_made),
 	};

@@ -66,7 +66,9 @@ static bool from_banner(const struct kernel_file *f, char *ret, size_t room)
 {
 	char *piece auto_free = malloc(PIECE_BYTES);
 
-	for (uint64_t at = 0; piece && at < f->size; at += PIECE_BYTES - TEXT_MAX) {
+	if (!piece)
+		return false;
+	for (uint64_t at = 0; at < f->size; at += PIECE_BYTES - TEXT_MAX) {
 		size_t n = (size_t)min_u64(f->size - at, PIECE_BYTES);
 
 		if (fd_pread_all(f->fd, piece, n, at) < 0)
@@ -80,9 +82,12 @@ static bool from_banner(const struct kernel_file *f, char *ret, size_t room)
 int arch_kernel_release(const char *path, int fd, char *ret, size_t room, struct err *e)
 {
 	struct kernel_file *f auto_free = malloc(sizeof(*f));
-	int r = f ? kernel_file_init(f, path, fd, e) : err_set(e, ENOMEM, "%s", path);
 	bool is_found;
+	int r;
 
+	if (!f)
+		return err_set(e, ENOMEM, "%s", path);
+	r = kernel_file_init(f, path, fd, e);
 	if (r < 0)
 		return r;
 	is_found = bzimage_matches(f) ? from_bzimage(f, ret, room) : from_banner(f, ret, room);
