@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Checks that functions and files which comments and documents name are there."""
+"""Checks that functions and files which comments and documents name are there, and there."""
 import re
 import sys
 from pathlib import Path
@@ -7,6 +7,7 @@ from pathlib import Path
 TOP = Path(__file__).resolve().parent.parent
 COMMENT = re.compile(r'/\*.*?\*/', re.S)
 FUNCTION = re.compile(r'(?<![\w.>-])([a-z_]\w+)\(\)')
+PLACED = re.compile(r'`(\w+)\(\)` in\s+`([^`\n]+\.[ch])`')
 SPAN = re.compile(r'`([^`\n]+)`')
 FILE = re.compile(r'(?<![\w/.-])((?:[\w-]+/)+[\w.-]+\.(?:[chS]|py|sh|md|in))\b')
 OTHERS = {'mlock'}  # functions that nothing of ours calls
@@ -38,6 +39,14 @@ def line_of(text, at):
     return text.count('\n', 0, at) + 1
 
 
+def misplaced(path, text, code):
+    """What the text says is in a file and is not."""
+    places = {name.removeprefix('src/'): COMMENT.sub(' ', body) for name, body in code}
+    for match in PLACED.finditer(text):
+        if not re.search(rf'^\w.*\b{match[1]}\(', places.get(match[2], ''), re.M):
+            yield f'{path}:{line_of(text, match.start())}: {match[1]}() is not in {match[2]}'
+
+
 def faults_of(path, text, spans, known):
     """What spans (of text) name and is not there."""
     for start, span in spans:
@@ -62,6 +71,7 @@ def main():
         if path in ELSEWHERE:
             continue
         faults += faults_of(path, text, [(m.start(), m[0]) for m in SPAN.finditer(text)], known)
+        faults += misplaced(path, text, code)
     print('\n'.join(faults) or 'names: what comments and documents name is there')
     return bool(faults)
 
