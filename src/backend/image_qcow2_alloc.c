@@ -110,9 +110,20 @@ static uint64_t reserve_limit(const struct qcow2 *q, uint64_t bytes)
 	return max_u64(bytes >> q->cluster_bits, RESERVE_CLUSTERS_MIN);
 }
 
+/* Where to look when what is free among what is used is hard to find: at the end of the file. */
+static uint64_t tail_of_file(struct qcow2 *q)
+{
+	struct qcow2_reserve *v = &q->reserve;
+
+	if (v->tail == 0)
+		v->tail = qcow2_refcount_tail(q);
+	return max_u64(v->scan, v->tail);
+}
+
 /*
  * The next free clusters, from v->scan on; when that takes too long, from the end of the file,
- * where only an image that lies has none for long.
+ * where only an image that lies has none for long.  There, too, lies what a process that was killed
+ * had made room for; the file would grow by so much with each of them.
  */
 static int reserve_find(struct qcow2 *q, uint64_t max, unsigned *budget, uint64_t *end,
 			struct qcow2_run *ret)
@@ -126,12 +137,12 @@ static int reserve_find(struct qcow2 *q, uint64_t max, unsigned *budget, uint64_
 	if (r == 0 && *end == 0)
 		v->scan = ret->first + ret->n;
 	else if (r == 0)
-		*end = ret->first + ret->n;
+		*end = v->tail = ret->first + ret->n;
 	if (r == 0 && *budget == 0 && *end > 0 && ret->n == 0)
 		return -ENOSPC;
 	if (*budget == 0) {
 		*budget = SCAN_SLICES;
-		*end = max_u64(v->scan, q->layers[0].file_bytes >> q->cluster_bits);
+		*end = *end ? *end : tail_of_file(q);
 	}
 	return r;
 }

@@ -577,6 +577,47 @@ static void many_snapshots_of_one_table_are_refused_at_once(void **state)
 	rig_leave();
 }
 
+/* ---- room of the dead ---- */
+
+enum { TINY = 512, USED = 40 * MIB, DEATHS = 5 };
+
+static off_t size_of(const char *path)
+{
+	struct stat st;
+
+	assert_int_equal(stat(path, &st), 0);
+	return st.st_size;
+}
+
+/* What a killed process had made room for is used by the next, not more room made each time. */
+static void file_does_not_grow_with_every_death(void **state)
+{
+	static uint8_t buf[MIB];
+	off_t before = 0;
+
+	(void)state;
+	RIG_NEEDS_TOOLS();
+	rig_enter(false);
+	rig_tool("qemu-img create -q -f qcow2 -o cluster_size=%d image 64M", TINY);
+	for (unsigned i = 0; i < DEATHS; i++) {
+		struct rig rig;
+
+		rig_open(&rig, "image", &(struct rig_options){.writable = true});
+		for (uint64_t at = 0; i == 0 && at < USED; at += MIB)
+			assert_int_equal(rig_write(&rig, at, buf, MIB), 0);
+		for (uint64_t at = 0; at < MIB; at += 64 * 1024)
+			assert_int_equal(rig_write(&rig, USED + i * MIB + at, buf, TINY), 0);
+		rig_tool("cp --sparse=always image dead"); /* as it is when its process is killed */
+		rig_close(&rig);
+		rig_tool("mv dead image");
+		if (i == 1)
+			before = size_of("image");
+	}
+	assert_true(size_of("image") == before);
+	assert_int_equal(rig_try("qemu-img check image") & ~3, 0);
+	rig_leave();
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -585,6 +626,7 @@ int main(void)
 		cmocka_unit_test(backing_files_are_the_users_choice),
 		cmocka_unit_test(long_chains_are_refused),
 		cmocka_unit_test(many_snapshots_of_one_table_are_refused_at_once),
+		cmocka_unit_test(file_does_not_grow_with_every_death),
 		cmocka_unit_test(discarding_a_shared_table_fits_the_ring_of_frees),
 		cmocka_unit_test(all_readers_of_a_compressed_cluster_are_served),
 		cmocka_unit_test(full_refcounts_behind_the_file_are_not_searched_for_ever),

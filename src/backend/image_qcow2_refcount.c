@@ -16,6 +16,7 @@
 #include <unistd.h>
 
 enum {
+	TAIL_SLICES = 4096,           /* of refcounts, from the end of the file */
 	BLOCK_BATCH_BYTES = 16 << 20, /* of the file, described by blocks made at once */
 	ROOM_MIN = 16 << 20,
 	ROOM_MAX = 1 << 30,
@@ -536,4 +537,27 @@ int qcow2_refcount_find(struct qcow2 *q, uint64_t from, uint64_t max, unsigned *
 		ret->first += skip;
 	}
 	return 0;
+}
+
+uint64_t qcow2_refcount_tail(struct qcow2 *q)
+{
+	uint64_t end = end_of_file(q), n;
+	unsigned slices = 0;
+	struct counts c;
+	int r = 0;
+
+	while (end > 0 && slices < TAIL_SLICES && r == 0) {
+		if (!counts_find(q, end - 1, &c, &r)) { /* no block, or an error */
+			end = r == 0 ? round_down(end - 1, block_covers(q)) : end;
+			continue;
+		}
+		slices++;
+		n = c.i + 1;
+		while (n > 0 && count_get(c.p, n - 1, q->layers[0].h.refcount_order) == 0)
+			n--;
+		end -= c.i + 1 - n;
+		if (n > 0)
+			break;
+	}
+	return max_u64(end, 1);
 }

@@ -111,6 +111,7 @@ struct qcow2_reserve {
 	uint64_t target;                 /* clusters; grows with demand */
 	uint64_t stamp;                  /* pending becomes ready with this sync */
 	uint64_t scan;                   /* no cluster below is known to be free */
+	uint64_t tail;                   /* from here on most are free; 0: not looked for yet */
 	int error;                       /* why there are no more */
 	struct image_req *first, **last; /* waiting for clusters */
 };
@@ -313,6 +314,9 @@ uint64_t qcow2_refcount_max(const struct qcow2 *q);
  */
 int qcow2_refcount_find(struct qcow2 *q, uint64_t from, uint64_t max, unsigned *budget,
 			struct qcow2_run *ret) MUST_CHECK;
+
+/* Where the free clusters at the end of the file begin; or, if that takes too long, one of them. */
+uint64_t qcow2_refcount_tail(struct qcow2 *q);
 
 /*
  * n clusters in one piece, behind everything, zero, with refcount 1; blocks.  For tables.
