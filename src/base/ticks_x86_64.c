@@ -9,5 +9,8 @@
 
 uint64_t trace_now(void)
 {
-	return __builtin_ia32_rdtsc();
+	uint32_t low, high;
+
+	__asm__ volatile("rdtsc" : "=a"(low), "=d"(high));
+	return (uint64_t)high << 32 | low;
 }

@@ -21,13 +21,14 @@ struct entry {
 	char name[LOG_NAME_MAX];
 };
 
+static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+
 static struct {
-	pthread_mutex_t lock;
 	uint64_t oldest, next; /* numbers of lines; each at its number modulo JOURNAL_LINES */
 	uint64_t bytes;	       /* that were ever written */
 	struct entry entries[JOURNAL_LINES];
 	char text[JOURNAL_BYTES];
-} journal GUARDED_BY(lock) = {.lock = PTHREAD_MUTEX_INITIALIZER};
+} journal GUARDED_BY(lock);
 
 static struct syslog host = {.sock = -1};
 
@@ -76,7 +77,7 @@ static void keep(enum log_level level, const char *name, const char *text)
 	size_t n = min_size(strlen(text), LOG_TEXT_MAX - 1);
 	struct entry *entry;
 
-	pthread_mutex_lock(&journal.lock);
+	pthread_mutex_lock(&lock);
 	make_room(n);
 	entry = entry_of(journal.next++);
 	*entry = (struct entry){.at = journal.bytes,
@@ -86,7 +87,7 @@ static void keep(enum log_level level, const char *name, const char *text)
 	snprintf(entry->name, sizeof(entry->name), "%s", name ? name : "");
 	text_copy_in(entry->at, text, n);
 	journal.bytes += n;
-	pthread_mutex_unlock(&journal.lock);
+	pthread_mutex_unlock(&lock);
 }
 
 static void take_line(enum log_level level, const char *name, const char *text)
@@ -132,7 +133,7 @@ void journal_reply(uint64_t since, uint64_t last_max, struct json *reply)
 {
 	uint64_t number;
 
-	pthread_mutex_lock(&journal.lock);
+	pthread_mutex_lock(&lock);
 	number = since > journal.oldest ? since : journal.oldest;
 	if (last_max > 0 && journal.next > last_max && number < journal.next - last_max)
 		number = journal.next - last_max;
@@ -143,5 +144,5 @@ void journal_reply(uint64_t since, uint64_t last_max, struct json *reply)
 	json_number(reply, "oldest", journal.oldest);
 	json_number(reply, "next", number < journal.next ? number : journal.next);
 	json_bool(reply, "more", number < journal.next);
-	pthread_mutex_unlock(&journal.lock);
+	pthread_mutex_unlock(&lock);
 }
