@@ -17,8 +17,8 @@ static struct rlimit files_limit(void)
 	assert_true(lowest >= 0);
 	close(lowest);
 	assert_int_equal(getrlimit(RLIMIT_NOFILE, &was), 0);
-	assert_int_equal(
-		setrlimit(RLIMIT_NOFILE, &(struct rlimit){(rlim_t)lowest, was.rlim_max}), 0);
+	assert_int_equal(setrlimit(RLIMIT_NOFILE, &(struct rlimit){(rlim_t)lowest, was.rlim_max}),
+			 0);
 	return was;
 }
 
@@ -66,21 +66,20 @@ static void commands_are_answered_in_order(void **state)
 	(void)state;
 	say(fd, "suspend\nresume\nhelp\n");
 
-	hear(fd,
-	     "{\"ok\":true}\n{\"ok\":true}\n"
-	     "{\"ok\":true,\"commands\":[\"stop\",\"suspend\",\"resume\",\"status\","
-	     "\"counters\",\"balloon\","
-	     "\"log\",\"trace\",\"help\",\"lamp-dim\",\"lamp-flash\"]}\n");
+	hear(fd, "{\"ok\":true}\n{\"ok\":true}\n"
+		 "{\"ok\":true,\"commands\":[\"stop\",\"suspend\",\"resume\",\"status\","
+		 "\"counters\",\"balloon\","
+		 "\"log\",\"trace\",\"help\",\"lamp-dim\",\"lamp-flash\"]}\n");
 	assert_false(vm.is_suspended);
 	close(fd);
 }
 
-#define EXITS(all, io, hlt) \
-	"{\"exits\":" #all ",\"reasons\":{\"io\":" #io ",\"mmio\":0,\"hlt\":" #hlt \
+#define EXITS(all, io, hlt)                                                                        \
+	"{\"exits\":" #all ",\"reasons\":{\"io\":" #io ",\"mmio\":0,\"hlt\":" #hlt                 \
 	",\"interrupted\":0,\"system_event\":0,\"other\":0}}"
-#define HEAD \
-	"{\"ok\":true,\"state\":\"running\",\"pid\":%d,\"uptime_ms\":1234," \
-	"\"mem_bytes\":268435456,\"vcpus\":[" EXITS(0, 0, 0) "," EXITS( \
+#define HEAD                                                                                       \
+	"{\"ok\":true,\"state\":\"running\",\"pid\":%d,\"uptime_ms\":1234,"                        \
+	"\"mem_bytes\":268435456,\"vcpus\":[" EXITS(0, 0, 0) "," EXITS(                            \
 		77, 70, 7) "],\"interrupts\":5,\"control_commands\":1,\"devices\":["
 #define DEVICE "{\"name\":\"block0\",\"type\":\"block\",\"state\":\"running\",\"pid\":42,"
 
@@ -94,8 +93,7 @@ static void status_tells_everything(void **state)
 	say(fd, "status\n");
 
 	snprintf(expected, sizeof(expected),
-		 HEAD DEVICE "\"restarts\":3}," DEVICE "\"restarts\":3}]}\n",
-		 (int)getpid());
+		 HEAD DEVICE "\"restarts\":3}," DEVICE "\"restarts\":3}]}\n", (int)getpid());
 	hear(fd, expected);
 	close(fd);
 }
@@ -117,12 +115,12 @@ static void counters_are_told_whatever_a_device_wrote(void **state)
 	vm.own_counters = own;
 	say(fd, "counters\n");
 
-	snprintf(expected, sizeof(expected), HEAD DEVICE
-		 "\"restarts\":3,\"counters\":{\"requests\":7,"
-		 "\"out_bytes\":18446744073709551615,\"in_bytes\":18446744073709551615,"
-		 "\"interrupts\":18446744073709551615,\"broken\":18446744073709551615,"
-		 "\"kicks\":18446744073709551615,\"errors\":18446744073709551615,"
-		 "\"glow_bytes\":9223372036854775808}}]}\n",
+	snprintf(expected, sizeof(expected),
+		 HEAD DEVICE "\"restarts\":3,\"counters\":{\"requests\":7,"
+			     "\"out_bytes\":18446744073709551615,\"in_bytes\":18446744073709551615,"
+			     "\"interrupts\":18446744073709551615,\"broken\":18446744073709551615,"
+			     "\"kicks\":18446744073709551615,\"errors\":18446744073709551615,"
+			     "\"glow_bytes\":9223372036854775808}}]}\n",
 		 (int)getpid());
 	hear(fd, expected);
 	close(fd);
