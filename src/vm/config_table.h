@@ -30,8 +30,6 @@ extern const struct config_option config_options[];
 /* Options of other builds and releases, with the reason as their help; ended by a NULL name. */
 extern const struct arg config_refused[];
 
-/* The keys of --vhost-user behind the type. */
-extern const struct opt config_vhost_user_opts[];
 
 /* The keys of --rootfs; set fields of struct config_rootfs. */
 extern const struct opt config_rootfs_opts[];
@@ -42,8 +40,14 @@ int config_device_add(struct config *c, const struct device_type *type, const ch
 int config_disk_add(struct config *c, const char *path, const char *format, bool is_writable,
 		    bool is_root, struct err *e) MUST_CHECK;
 int config_rootfs_add(struct config *c, const char *text, struct err *e) MUST_CHECK;
-int config_vhost_user_add(struct config *c, const char *text, struct err *e) MUST_CHECK;
+
+/* A new last row, which counts when c->ndevices is raised; or NULL. */
+struct config_device *config_device_next(struct config *c, struct err *e);
 void config_device_fini(struct config_device *d);
+
+/* config_vhost_user.c: the keys behind the type, and another such device. */
+extern const struct opt config_vhost_user_opts[];
+int config_vhost_user_add(struct config *c, const char *text, struct err *e) MUST_CHECK;
 
 /* config_net.c: --tap-fd; and the cards, when the whole command line was read. */
 int config_tap_fd_add(struct config *c, const char *value, struct err *e) MUST_CHECK;
