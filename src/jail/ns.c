@@ -157,7 +157,7 @@ static NORETURN void maker_run(int sock)
 		failed = fds[0] < 0 || fds[1] < 0 ? "cannot open own namespaces in /proc"
 						  : root_empty();
 	}
-	_exit(made_tell(sock, failed, fds) < 0);
+	_exit(made_tell(sock, failed, fds) < 0 ? EXIT_FAILURE : EXIT_SUCCESS);
 }
 
 int ns_maker_init(struct ns_maker *m, struct jail_ns *ret_ns, struct err *e)
