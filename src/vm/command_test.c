@@ -221,6 +221,33 @@ static void statistics_are_shown_without_control_characters(void **state)
 	assert_string_equal(said, expected);
 }
 
+static void top_asks_once_for_each_sample(void **state)
+{
+	static const char reply[] =
+		"{\"ok\":true,\"state\":\"running\",\"pid\":1,\"uptime_ms\":1000,\"vcpus\":["
+		"{\"exits\":3,\"reasons\":{\"io\":3}}],\"devices\":[{\"name\":\"rng0\","
+		"\"type\":\"rng\",\"state\":\"running\",\"pid\":1,\"restarts\":0,"
+		"\"counters\":{\"requests\":5}}]}\n";
+
+	(void)state;
+	words_before = "-n1";
+	assert_int_equal(run_with(command_top, reply, "--batch"), EXIT_CODE_OK);
+	assert_string_equal(heard, "counters\n");
+	assert_non_null(strstr(said, ": running, up 0:00:01, 1 vCPU, "));
+	assert_non_null(strstr(said, "rng0         requests                5        5\n"));
+	words_before = "-n1";
+	assert_int_equal(run_with(command_top, reply, "--json"), EXIT_CODE_OK);
+	assert_non_null(strstr(said, "\"exits\":3,\"exits_a_second\":3,"));
+	words_before = "-n1";
+	assert_int_equal(run_with(command_top, "no\n", "--json"), EXIT_CODE_ERROR);
+	assert_non_null(strstr(said, "\"error\":\"the answer is not JSON"));
+	assert_int_equal(run(command_top, "-n2", "-d0.05", "/no/such"), EXIT_CODE_ERROR);
+	assert_non_null(strstr(said, "/no/such         No such file or directory"));
+	assert_int_equal(run(command_top, "-n0", "-d5000", NULL), EXIT_CODE_USAGE);
+	assert_non_null(strstr(complained, "--count \"0\""));
+	assert_non_null(strstr(complained, "--delay \"5000\""));
+}
+
 static void words_become_commands_of_devices(void **state)
 {
 	static const struct {
@@ -396,6 +423,7 @@ int main(void)
 		TEST(refusal_is_an_error),
 		TEST(balloon_is_shown_for_people),
 		TEST(statistics_are_shown_without_control_characters),
+		TEST(top_asks_once_for_each_sample),
 		TEST(words_become_commands_of_devices),
 		TEST(wrong_words_are_told),
 		TEST(lists_are_printed),

@@ -48,16 +48,12 @@ static void a_name_stands_for_a_socket_of_the_users_own(void **state)
 
 static void names_that_are_paths_or_options_are_refused(void **state)
 {
-	static const char *const names[] = {"",
-					    ".",
-					    "..",
-					    "a/b",
-					    "-s",
-					    "_x",
-					    "a b",
-					    "a\n",
-					    "\303\244",
-					    "a23456789012345678901234567890123456789012345678x"};
+	static const char *const names[] = {
+		"",         ".",
+		"..",       "a/b",
+		"-s",       "_x",
+		"a b",      "a\n",
+		"\303\244", "a23456789012345678901234567890123456789012345678x"};
 
 	(void)state;
 	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)
@@ -140,6 +136,35 @@ static void services_have_names_too(void **state)
 	assert_non_null(strstr(path, "/crosvm/unit-test-of-names.sock"));
 }
 
+static void collect(void *context, const char *name)
+{
+	char *all = context;
+
+	snprintf(all + strlen(all), 64 - strlen(all), "%s ", name);
+}
+
+static void names_are_those_of_sockets_that_can_be_ours(void **state)
+{
+	static const char *const files[] = {"web.sock", "mail.sock", "-x.sock", "a b.sock",
+					    "notes"};
+	char all[64] = "";
+
+	(void)state;
+	assert_int_equal(vm_names_each(collect, all, &e), 0); /* no directory, or nothing in it */
+	assert_string_equal(all, "");
+	assert_int_equal(vm_name_dir_make(&e), 0);
+	for (size_t i = 0; i < ARRAY_LEN(files); i++) {
+		snprintf(path, sizeof(path), "%s/%s", sub, files[i]);
+		fclose(fopen(path, "we"));
+	}
+	assert_int_equal(vm_names_each(collect, all, &e), 0);
+	assert_string_equal(all, "mail web ");
+	for (size_t i = 0; i < ARRAY_LEN(files); i++) {
+		snprintf(path, sizeof(path), "%s/%s", sub, files[i]);
+		unlink(path);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -147,6 +172,7 @@ int main(void)
 		cmocka_unit_test(names_that_are_paths_or_options_are_refused),
 		cmocka_unit_test(the_directory_is_made_for_the_user_alone),
 		cmocka_unit_test(words_with_a_slash_and_files_are_paths),
+		cmocka_unit_test(names_are_those_of_sockets_that_can_be_ours),
 		cmocka_unit_test(without_a_place_the_remedy_is_named),
 		cmocka_unit_test(services_have_names_too),
 	};
