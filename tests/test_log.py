@@ -87,7 +87,10 @@ def test_level_that_is_none(tmp_path):
                     reason='needs to be root, on a machine without a syslog')
 def test_syslog_gets_the_lines_of_main_and_devices(start):
     daemon = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
-    daemon.bind('/dev/log')
+    try:
+        daemon.bind('/dev/log')
+    except OSError:
+        pytest.skip('needs a machine where nobody else tests this')
     try:
         daemon.settimeout(PATIENCE_S)
         vm = start(bare.HALT, '--syslog-tag', 'web')
