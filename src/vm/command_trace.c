@@ -101,17 +101,14 @@ static int take_word(void *context, const char *word, struct err *e)
 {
 	struct wish *wish = context;
 
-	if (wish->vm)
-		return err_say(e, E2BIG, "\"%.100s\" is one word too many", word);
-	wish->vm = word;
-	return 0;
+	return command_vm_take(&wish->vm, word, e);
 }
 
 static int check(void *context, struct err *e)
 {
 	const struct wish *wish = context;
 
-	return wish->vm ? 0 : err_say(e, EINVAL, "a socket is missing");
+	return command_vm_check(wish->vm, e);
 }
 
 int command_trace(int argc, char **argv)

@@ -30,7 +30,6 @@ extern const struct config_option config_options[];
 /* Options of other builds and releases, with the reason as their help; ended by a NULL name. */
 extern const struct arg config_refused[];
 
-
 /* The keys of --rootfs; set fields of struct config_rootfs. */
 extern const struct opt config_rootfs_opts[];
 
