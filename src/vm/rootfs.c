@@ -243,7 +243,7 @@ static int image_make(struct config *c, struct err *e)
 
 /* ---- the initial RAM disk ---- */
 
-/* Modules of the guest's devices, without which it can start. */
+/* Modules of the guest's devices, without which it can start; 0: what systemd misses otherwise. */
 static const struct {
 	uint16_t virtio_id;
 	const char *module;
@@ -254,6 +254,7 @@ static const struct {
 	{VIRTIO_ID_BALLOON, "virtio_balloon"},
 	{VIRTIO_ID_VSOCK, "vmw_vsock_virtio_transport"},
 	{VIRTIO_ID_FS, "virtiofs"},
+	{0, "autofs4"},
 };
 
 struct modules {
@@ -345,16 +346,22 @@ static int modules_ask(struct modules *m, const char *const *names, unsigned n, 
 	return r;
 }
 
+static bool is_wanted(const struct config *c, uint16_t virtio_id)
+{
+	bool is_there = virtio_id == 0;
+
+	for (unsigned i = 0; i < c->ndevices; i++)
+		is_there = is_there || c->devices[i].virtio_id == virtio_id;
+	return is_there;
+}
+
 static unsigned optional_names(const struct config *c, const char **names)
 {
 	unsigned n = 0;
 
 	for (size_t i = 0; i < ARRAY_LEN(drivers); i++)
-		for (unsigned j = 0; j < c->ndevices; j++)
-			if (c->devices[j].virtio_id == drivers[i].virtio_id) {
-				names[n++] = drivers[i].module;
-				break;
-			}
+		if (is_wanted(c, drivers[i].virtio_id))
+			names[n++] = drivers[i].module;
 	return n;
 }
 
