@@ -159,13 +159,7 @@ bool vq_pop(struct vq *q, struct chain *c)
 {
 	if (!q->started || q->broken)
 		return false;
-	if (!(q->is_packed ? packed_pop(q, c) : split_pop(q, c)))
-		return false;
-	trace_more(TRACE_TAKE, 0, q->index, c->cursor[CHAIN_READABLE].left,
-		   c->cursor[CHAIN_WRITABLE].left);
-	if (q->counters)
-		counter_add(&q->counters[VQ_BYTES_OUT], c->cursor[CHAIN_READABLE].left);
-	return true;
+	return q->is_packed ? packed_pop(q, c) : split_pop(q, c);
 }
 
 bool vq_has_more(struct vq *q)

@@ -422,6 +422,7 @@ bool packed_pop(struct vq *q, struct chain *c)
 		return vq_fail(q, "buffer id twice in flight");
 	id_flip(q, c->id);
 	q->in_flight = (uint16_t)(q->in_flight + c->slots);
+	chain_popped(q, c);
 	return true;
 }
 

@@ -13,6 +13,7 @@
  */
 #pragma once
 
+#include "base/trace.h"
 #include "virtio/ids.h"
 #include "virtio/vq.h"
 
@@ -94,6 +95,16 @@ static inline bool id_is_in_flight(const struct vq *q, uint16_t id)
 static inline void id_flip(struct vq *q, uint16_t id)
 {
 	q->ids[id / 64] ^= 1ull << (id % 64);
+}
+
+/* Notes a chain that is about to be handed out. */
+static inline void chain_popped(struct vq *q, const struct chain *c)
+{
+	uint32_t bytes = c->cursor[CHAIN_READABLE].left;
+
+	trace_more(TRACE_TAKE, 0, q->index, bytes, c->cursor[CHAIN_WRITABLE].left);
+	if (q->counters)
+		counter_add(&q->counters[VQ_BYTES_OUT], bytes);
 }
 
 /* Breaks the queue; false, so that it can be returned. */

@@ -319,6 +319,7 @@ bool split_pop(struct vq *q, struct chain *c)
 	q->in_flight++;
 	if (q->log)
 		log_popped(q, head);
+	chain_popped(q, c);
 	return true;
 }
 
