@@ -2,6 +2,9 @@
 """Many machines: at once, and one after the other with nothing left of any."""
 import json
 import os
+import re
+import signal
+import socket
 import subprocess
 import time
 from pathlib import Path
@@ -13,6 +16,10 @@ from guests import place as places
 
 AT_ONCE = 100
 STARTS = int(os.environ.get('CROSVM_TEST_STARTS', '50'))
+DEVICES = 16  # that are restarted in each round
+ROUNDS = max(2, STARTS // DEVICES)
+COMMANDS = 10 * STARTS
+FILES_ROOM, SLAB_ROOM_KIB = 200, 64 << 10  # others use this machine, too
 PATIENCE_S = 120
 OPTIONS = ['--serial', 'sink', '-m', '32', '--debug-exit']
 
@@ -39,6 +46,13 @@ def gone(mark):
     while (left := processes(mark)) and time.monotonic() < end:
         time.sleep(0.05)
     return left
+
+
+def kernel_use():
+    """Open files of the whole host, and KiB of the kernel's memory that it cannot free at will."""
+    files = int(Path('/proc/sys/fs/file-nr').read_text(encoding='ascii').split()[0])
+    slab = re.search(r'^SUnreclaim: +(\d+)', Path('/proc/meminfo').read_text(encoding='ascii'), re.M)
+    return files, int(slab[1])
 
 
 @pytest.fixture(name='mark')
@@ -85,6 +99,7 @@ def test_nothing_is_left_of_machines_that_ended(crosvm, tmp_path, mark):
     for name, code in ends.items():
         (tmp_path / name).write_bytes(bare.elf(code + bare.HALT))
     codes = {name: set() for name in ends}
+    before = kernel_use()
     for n in range(STARTS):
         for name in ends:
             done = crosvm('run', *OPTIONS, '--block', f'path={disk}', '-s', tmp_path / f'{n}.sock',
@@ -93,3 +108,77 @@ def test_nothing_is_left_of_machines_that_ended(crosvm, tmp_path, mark):
     assert codes['quits'] == {64} and len(codes['crashes']) == 1 and codes['crashes'] != {0}
     assert not gone(mark)
     assert sorted(path.name for path in tmp_path.iterdir()) == ['crashes', 'disk', 'quits']
+    files, slab = kernel_use()
+    assert files < before[0] + FILES_ROOM + STARTS // 10
+    assert slab < before[1] + SLAB_ROOM_KIB
+
+
+def costs(pid):
+    """Open files and KiB of memory of its own, of a process."""
+    place = Path('/proc') / str(pid)
+    text = (place / 'smaps_rollup').read_text()
+    own = sum(int(line.split()[1]) for line in text.splitlines()
+              if line.startswith(('Private_Dirty', 'Anonymous')))
+    return len(list((place / 'fd').iterdir())), own
+
+
+def named(mark, name):
+    """The only process of the test with that name."""
+    found = [pid for pid in processes(mark)
+             if (Path('/proc') / str(pid) / 'comm').read_text().strip() == name]
+    assert len(found) == 1, found
+    return found[0]
+
+
+def ask(client, line):
+    """One command on an open connection; the reply."""
+    client.sendall(line + b'\n')
+    reply = b''
+    while not reply.endswith(b'\n'):
+        part = client.recv(1 << 16)
+        assert part, reply
+        reply += part
+    return json.loads(reply)
+
+
+def restart_all(client):
+    """Kills every device's process, and waits until all are there again."""
+    before = {device['name']: device['restarts'] for device in ask(client, b'status')['devices']}
+    for device in ask(client, b'status')['devices']:
+        os.kill(device['pid'], signal.SIGKILL)
+    end = time.monotonic() + PATIENCE_S
+    while any(device['state'] != 'running' or device['restarts'] == before[device['name']]
+              for device in ask(client, b'status')['devices']):
+        assert time.monotonic() < end
+        time.sleep(0.02)
+    time.sleep(1.1)  # a device that dies sooner is given up after a few times
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason='only root sees what a jailed process has open')
+def test_restarts_and_commands_cost_nothing(tmp_path, mark):
+    kernel, sock = tmp_path / 'halt.elf', tmp_path / 'vm.sock'
+    kernel.write_bytes(bare.elf(bare.HALT))
+    with subprocess.Popen([places.program(), 'run', *OPTIONS, *['--rng'] * DEVICES, '--no-balloon',
+                           '-s', sock, kernel], stdin=subprocess.DEVNULL,
+                          stderr=subprocess.DEVNULL) as vm:
+        end = time.monotonic() + PATIENCE_S
+        client = socket.socket(socket.AF_UNIX)
+        client.settimeout(PATIENCE_S)
+        while client.connect_ex(str(sock)):
+            assert vm.poll() is None and time.monotonic() < end
+            time.sleep(0.02)
+        pids = vm.pid, named(mark, 'crosvm-respawn')
+        restart_all(client)  # what is used from the second time on is there now
+        before = [costs(pid) for pid in pids]
+        for _ in range(ROUNDS):
+            restart_all(client)
+        for _ in range(COMMANDS):
+            assert ask(client, b'status')['ok']
+        for (files, memory), pid in zip(before, pids):
+            now_files, now_memory = costs(pid)
+            assert now_files == files
+            assert now_memory <= memory + 128
+        ask(client, b'stop')
+        client.close()
+        assert vm.wait(timeout=PATIENCE_S) == 0
+    assert not gone(mark)

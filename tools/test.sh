@@ -1,6 +1,8 @@
 #!/bin/bash
 # SPDX-License-Identifier: BSD-3-Clause
-# test.sh [unit|sanitize|fuzz|coverage|program|FILE of tests/]... - all of them by default
+# test.sh [unit|sanitize|fuzz|coverage|program|thread|memory|FILE of tests/]...
+#
+# All of them by default, but for thread and memory.
 #
 # Every part leaves JUnit files, which the last line sums.  A part that cannot even be built counts
 # as one failed test.
@@ -68,6 +70,32 @@ part_fuzz() {
 	meson_tests build-replay fuzz fuzz
 }
 
+part_thread() {
+	say "what has threads, under TSan: unit tests, and machines with all devices in threads"
+	CC=clang compile build-tsan -Db_sanitize=thread -Dbuildtype=debugoptimized || {
+		failed build-tsan && return
+	}
+	local names=(aio kvm loop shared trace transport/frontend transport/threads vm-balloon
+		vm-control vm-cpus)
+	meson test -C build-tsan --no-rebuild "${names[@]}" >"$results/log" 2>&1 || {
+		cat "$results/log" && failed thread
+	}
+	CROSVM=$top/build-tsan/src/crosvm part_program tests/test_threads.py
+}
+
+part_memory() {
+	say "fuzz corpora under MSan"
+	CC=clang compile build-msan -Db_sanitize=memory -Dbuildtype=debugoptimized -Dfuzz=replay || {
+		failed build-msan && return
+	}
+	# qcow2 inflates with zlib and zstd, of which MSan knows nothing.
+	meson test -C build-msan --no-rebuild --suite fuzz --list 2>/dev/null |
+		sed -n 's|.* / ||p' | grep -vx fuzz-qcow2 >"$results/names"
+	xargs meson test -C build-msan --no-rebuild <"$results/names" >"$results/log" 2>&1 || {
+		cat "$results/log" && failed memory
+	}
+}
+
 part_coverage() {
 	say "coverage of the unit tests, by folder"
 	local profiles=$results/profiles flags='-fprofile-instr-generate -fcoverage-mapping'
@@ -100,7 +128,7 @@ files=()
 parts=()
 for word; do
 	case $word in
-	unit | sanitize | fuzz | coverage | program) parts+=("$word") ;;
+	unit | sanitize | fuzz | coverage | program | thread | memory) parts+=("$word") ;;
 	*)
 		word=${word#tests/}
 		[ -e "tests/${word%%::*}" ] || word=test_$word.py
