@@ -12,6 +12,25 @@ from guests import place as places
 
 PATIENCE_S = 30
 
+# A /dev of its own in front of the program: nodes of the machine's, and the socket $2 as its syslog
+# unless that is empty.
+OWN_DEV = """
+mkdir "$1" && mount -t tmpfs none "$1" || exit
+for node in kvm null zero full random urandom tty; do
+	: > "$1/$node" && mount --bind "/dev/$node" "$1/$node" || exit
+done
+[ -z "$2" ] || { : > "$1/log" && mount --bind "$2" "$1/log"; } || exit
+mount --move "$1" /dev || exit
+shift 2
+exec "$@"
+"""
+
+
+def with_syslog(folder, path=''):
+    """Words that run a program on a machine with this syslog, or without one."""
+    unshare = ['unshare', '--mount'] if os.geteuid() == 0 else ['unshare', '-Ur', '--mount']
+    return [*unshare, 'sh', '-c', OWN_DEV, 'sh', str(folder / 'dev'), str(path)]
+
 
 def crosvm(*words):
     """A command's exit code and output."""
@@ -22,12 +41,12 @@ def crosvm(*words):
 class Vm:
     """A bare guest with a control socket."""
 
-    def __init__(self, tmp_path, code, *options, before=()):
+    def __init__(self, tmp_path, code, *options, before=(), inside=()):
         elf = tmp_path / 'guest.elf'
         elf.write_bytes(bare.elf(code))
         self.socket = tmp_path / 'vm.sock'
         self.process = subprocess.Popen(
-            [places.program(), *before, 'run', '-s', str(self.socket), *options, str(elf)],
+            [*inside, places.program(), *before, 'run', '-s', str(self.socket), *options, str(elf)],
             stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
         self.wait_for(lambda: crosvm('status', self.socket).returncode == 0)
 
