@@ -33,7 +33,7 @@ check_spell() {
 		xargs -r codespell --ignore-regex '\\n' -I tools/spelling.txt
 }
 check_shell() {
-	ours dev .ci tools | xargs grep -lE '^#!/bin/(ba)?sh' | xargs -r shellcheck
+	ours dev .ci tools tests | xargs grep -lE '^#!/bin/(ba)?sh' | xargs -r shellcheck
 	ours tools/guests | grep '\.sh$' | xargs -r shellcheck -s sh -e SC2016
 }
 check_hardening() { $python tools/hardening.py $gcc/src/crosvm; }
