@@ -2,42 +2,25 @@
 """The Debian package: built, checked by lintian, installed on a Debian system, and used there."""
 import fcntl
 import os
+import re
 import shutil
 import subprocess
 
 import pytest
 
+import bare
 from guests import place as places
-from testbed import kernels, l1
+from testbed import kernels
 import guests
 
 TOP = places.TOP
 HERE = TOP / 'build/package'
-# A Debian system becomes the root: nothing of this machine's is seen, and no chroot, in which there
-# are no user namespaces.
-INSTALL = '''set -e
-mkdir /run/low /run/up && mount -t tmpfs tmpfs /run/up && mkdir /run/up/u /run/up/w /run/debian
-mount -t squashfs -o loop "$1" /run/low
-mount -t overlay -o lowerdir=/run/low,upperdir=/run/up/u,workdir=/run/up/w overlay /run/debian
-cd /run/debian
-mkdir srv/deb srv/old
-cp "$2"/*.deb srv/deb; cp "$3" srv/vmlinux; cp "$4" srv/initrd; printf '%s' "$6" >srv/use
-mount --bind /dev dev; mount -t proc proc proc
-exec unshare -m sh -c 'mount --make-rprivate / && pivot_root . srv/old && cd / &&
-\tumount -l /srv/old && exec sh /srv/use "$1"' sh "$5"
-'''
-USE = '''set -e
-dpkg -i /srv/deb/*.deb >/srv/log 2>&1 || { cat /srv/log; exit 1; }
-getent passwd crosvm | grep '^crosvm:.*:/var/lib/crosvm:'
-crosvm version
-crosvm create_qcow2 /srv/d.qcow2 1G
-printf 'kernel = /srv/vmlinux\\ninitrd = /srv/initrd\\nparams = quiet\\n' >/etc/crosvm/vm.conf
-setpriv --reuid=crosvm --regid=crosvm --groups="$1" --no-new-privs \\
-\tcrosvm run --cfg /etc/crosvm/vm.conf
-echo "ENDED $?"
-dpkg -P crosvm libqcow-utils-dev libqcow-utils1 >/dev/null
-ls /usr/bin/crosvm /usr/lib/*/libqcow_utils* 2>/dev/null || echo PURGED
-'''
+# What use_package.sh says, in this order.
+USED = ['crosvm:x:', 'crosvm 0', 'USER crosvm', 'demo: running', 'LIST demo', 'running',
+        'JAIL 1 own', 'JAIL 1 own', 'STOPPED success 0 0', 'LEFT 0 \n',
+        'crosvm: stopped by command', 'RESTARTED ', 'TERMINATED success', 'MISTAKE 2 0',
+        'No such file', 'PURGED']
+EXPOSURE_MAX = 2.3
 
 
 def run(*argv, **how):
@@ -110,10 +93,20 @@ def test_service_is_what_systemd_understands(packages, tmp_path):
     assert 'crosvm@vm' not in done.stderr, done.stderr
 
 
-def test_installed_on_debian_it_boots_a_guest(packages, testbed):
-    kernel = kernels.get('6.1-cloud').vmlinux
-    words = [guests.squashfs(), packages, kernel, guests.marker(), l1.kvm_gid(), USE]
-    done = testbed.run(['sh', '-c', INSTALL, 'sh', *map(str, words)], timeout_s=150, root=True)
+def test_installed_on_debian_it_is_a_service(packages, testbed, tmp_path):
+    """A guest by crosvm@.service under systemd: started, asked, stopped, started again, refused."""
+    files = {'vmlinux': kernels.get('6.1-cloud').vmlinux, 'initrd': guests.marker(),
+             'halt.elf': tmp_path / 'halt.elf', 'reset.elf': tmp_path / 'reset.elf'}
+    files['halt.elf'].write_bytes(bare.elf(bare.HALT))
+    files['reset.elf'].write_bytes(bare.elf(bare.out(0x64, 0xfe) + bare.HALT))
+    done = testbed.run(['sh', TOP / 'tests/drive_service.sh', guests.squashfs(), packages,
+                        TOP / 'tests/use_package.sh',
+                        *(f'{name}={testbed.path(file)}' for name, file in files.items())],
+                       timeout_s=240, root=True)
     assert done.code == 0, str(done)
-    assert 'GUEST ' in done.out and 'ENDED 0' in done.out and 'PURGED' in done.out, str(done)
-
+    at = 0
+    for words in USED:
+        assert words in done.out[at:], f'{words}\n{done}'
+        at = done.out.index(words, at) + len(words)
+    exposure = re.search(r'exposure level for \S+: ([\d.]+)', done.out)
+    assert float(exposure[1]) <= EXPOSURE_MAX
