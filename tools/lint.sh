@@ -58,6 +58,7 @@ check_analyzer() {
 }
 
 check_man() {
+	[ -f $gcc/man/crosvm.1 ] || check_gcc # else that one has made them, or is about to
 	$python tools/man.py $gcc/man/crosvm*.[1-8]
 }
 
