@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* msan_stat.c - in place of the C library's, for clang 14's MSan, which does not know what they write */
+/* msan_stat.c - for clang 14's MSan, which does not know what the C library's stat() writes */
 #include <fcntl.h>
 #include <sanitizer/msan_interface.h>
 #include <sys/stat.h>

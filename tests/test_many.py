@@ -51,8 +51,8 @@ def gone(mark):
 def kernel_use():
     """Open files of the whole host, and KiB of the kernel's memory that it cannot free at will."""
     files = int(Path('/proc/sys/fs/file-nr').read_text(encoding='ascii').split()[0])
-    slab = re.search(r'^SUnreclaim: +(\d+)', Path('/proc/meminfo').read_text(encoding='ascii'), re.M)
-    return files, int(slab[1])
+    text = Path('/proc/meminfo').read_text(encoding='ascii')
+    return files, int(re.search(r'^SUnreclaim: +(\d+)', text, re.M)[1])
 
 
 @pytest.fixture(name='mark')

@@ -85,9 +85,8 @@ part_thread() {
 
 part_memory() {
 	say "fuzz corpora under MSan"
-	CC=clang compile build-msan -Db_sanitize=memory -Dbuildtype=debugoptimized -Dfuzz=replay || {
-		failed build-msan && return
-	}
+	CC=clang compile build-msan -Db_sanitize=memory -Dbuildtype=debugoptimized \
+		-Dfuzz=replay || { failed build-msan && return; }
 	# qcow2 inflates with zlib and zstd, of which MSan knows nothing.
 	meson test -C build-msan --no-rebuild --suite fuzz --list 2>/dev/null |
 		sed -n 's|.* / ||p' | grep -vx fuzz-qcow2 >"$results/names"
