@@ -36,7 +36,8 @@ ip netns exec world busybox httpd -h /run/www
 cd /tmp
 exec setpriv --reuid={USER} --regid={USER} --groups={l1.kvm_gid()} env HOME=/tmp "$@"
 '''
-LOOK = ['systemctl is-system-running', 'findmnt -no FSTYPE,OPTIONS /', 'ip -br -4 addr show eth0']
+LOOK = ['until systemctl is-system-running | grep -v -e initializing -e starting; do sleep 1; done',
+        'findmnt -no FSTYPE,OPTIONS /', 'ip -br -4 addr show eth0']
 TRY = ['ping -c 1 -W 2 {gateway} | head -n 2',
        "(exec 3<>/dev/tcp/{site}/80; printf 'GET / HTTP/1.0\\r\\n\\r\\n' >&3; head -n 1 <&3)"]
 
