@@ -541,17 +541,16 @@ int qcow2_refcount_find(struct qcow2 *q, uint64_t from, uint64_t max, unsigned *
 
 uint64_t qcow2_refcount_tail(struct qcow2 *q)
 {
-	uint64_t end = end_of_file(q), n;
-	unsigned slices = 0;
+	/* The file may be far larger than what there can be refcounts for. */
+	uint64_t end = min_u64(end_of_file(q), table_entries(q) * block_covers(q)), n;
 	struct counts c;
 	int r = 0;
 
-	while (end > 0 && slices < TAIL_SLICES && r == 0) {
+	for (unsigned slices = 0; end > 0 && slices < TAIL_SLICES && r == 0; slices++) {
 		if (!counts_find(q, end - 1, &c, &r)) { /* no block, or an error */
 			end = r == 0 ? round_down(end - 1, block_covers(q)) : end;
 			continue;
 		}
-		slices++;
 		n = c.i + 1;
 		while (n > 0 && count_get(c.p, n - 1, q->layers[0].h.refcount_order) == 0)
 			n--;
