@@ -23,6 +23,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/openat2.h>
 #include <linux/virtio_ids.h>
 #include <mntent.h>
 #include <stdio.h>
@@ -30,6 +31,7 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 enum {
@@ -396,14 +398,47 @@ static int copy_plain(int from, int to, struct err *e)
 	return n < 0 ? err_set(e, errno, "cannot read it") : 0;
 }
 
-/* Packed ones are unpacked, for not every kernel can do that itself. */
-static int copy_module(const char *path, int to, struct err *e)
+/*
+ * Modules that came with a kernel may be anybody's: what is a link out of their folder, to a file
+ * that only we may read, does not go into the guest.
+ */
+static int module_open(const struct modules *m, const char *path, struct err *e)
 {
-	auto_fd from = open(path, O_RDONLY | O_CLOEXEC);
+	const struct open_how how = {.flags = O_RDONLY | O_CLOEXEC | O_NONBLOCK,
+				     .resolve = RESOLVE_BENEATH};
+	char folder[sizeof(m->base) + HOST_KERNEL_RELEASE_MAX + 16];
+	const char *inside;
+	auto_fd at = -1;
+	struct stat st;
+	auto_fd fd = -1;
+
+	snprintf(folder, sizeof(folder), "%s/lib/modules/%s/", m->base, m->release);
+	inside = strstr(path, folder + strlen(m->base));
+	at = open(folder, O_PATH | O_DIRECTORY | O_CLOEXEC);
+	if (!m->base[0]) /* the host's own */
+		fd = open(path, (int)how.flags);
+	else if (inside && at >= 0)
+		fd = (int)syscall(SYS_openat2, at, inside + strlen(folder + strlen(m->base)), &how,
+				  sizeof(how));
+	else
+		errno = EXDEV;
+	if (fd < 0 && errno == EXDEV)
+		return err_say(e, EXDEV, "it lies outside of %s", folder);
+	if (fd < 0)
+		return err_set(e, errno, "cannot open it");
+	if (fstat(fd, &st) < 0 || !S_ISREG(st.st_mode))
+		return err_say(e, EINVAL, "not a file");
+	return fd_take(&fd);
+}
+
+/* Packed ones are unpacked, for not every kernel can do that itself. */
+static int copy_module(const struct modules *m, const char *path, int to, struct err *e)
+{
+	auto_fd from = module_open(m, path, e);
 	char magic[MAGIC_BYTES] = "";
 
 	if (from < 0)
-		return err_set(e, errno, "cannot open it");
+		return from;
 	if (pread(from, magic, sizeof(magic), 0) < 0)
 		return err_set(e, errno, "cannot read it");
 	for (size_t i = 0; i < ARRAY_LEN(packings); i++)
@@ -424,7 +459,7 @@ static int put_modules(struct ramdisk *d, const struct modules *m, struct err *e
 	for (unsigned i = 0; i < m->n; i++) {
 		snprintf(name, sizeof(name), "modules/%u", i);
 		ramdisk_begin(d, name, 0644);
-		if (copy_module(m->paths[i], d->fd, e) < 0)
+		if (copy_module(m, m->paths[i], d->fd, e) < 0)
 			return err_in(e, "%s", m->paths[i]);
 		if (ramdisk_end(d, e) < 0)
 			return -e->code;
@@ -481,12 +516,29 @@ static int initrd_make(struct config *c, struct err *e)
 	return r;
 }
 
+/* Nobody writes to it any more, and the guest's disk cannot. */
+static int image_seal(struct config *c, struct err *e)
+{
+	char path[32];
+	int fd;
+
+	snprintf(path, sizeof(path), "/proc/self/fd/%d", c->rootfs.image_fd);
+	fd = open(path, O_RDONLY | O_CLOEXEC);
+	if (fd < 0)
+		return err_set(e, errno, "cannot open the image again");
+	fd_close(&c->rootfs.image_fd);
+	c->rootfs.image_fd = fd;
+	return 0;
+}
+
 /* The disk that was reserved: its process is handed the file. */
 static int disk_set(struct config *c, struct err *e)
 {
 	struct config_device *disk = &c->devices[c->rootfs.device];
 	char *options;
 
+	if (image_seal(c, e) < 0)
+		return -e->code;
 	if (asprintf(&options, "path=/proc/self/fd/%d,ro", c->rootfs.image_fd) < 0)
 		return err_set(e, ENOMEM, "cannot keep the path");
 	free(disk->options);

@@ -124,6 +124,7 @@ static void a_directory_becomes_a_disk_and_a_ram_disk(void **state)
 	assert_string_equal(config.devices[config.rootfs.device].options, options);
 	assert_int_equal(config.devices[0].inherited_fd, config.rootfs.image_fd);
 	assert_string_equal(config.params, "root=/dev/vda rw");
+	assert_int_equal(fcntl(config.rootfs.image_fd, F_GETFL) & O_ACCMODE, O_RDONLY);
 	assert_int_equal(pread(config.rootfs.initrd_fd, start, sizeof(start), 0), sizeof(start));
 	assert_memory_equal(start, "070701", sizeof(start));
 }
@@ -222,6 +223,41 @@ static void modules_of_the_kernel_must_be_there(void **state)
 	check_refused("tree", "does not say which release of Linux it is");
 }
 
+/* Modules from a kernel's own folder, which is not ours; the last is a link. */
+static void make_modules(const char *link)
+{
+	setenv("LINK", link, 1);
+	assert_int_equal(shell("cd lib/modules/9.9.9-test; rm -rf *; mkdir kernel\n"
+			       "for m in virtio_pci virtio_blk squashfs overlay; do\n"
+			       "cp /proc/self/exe kernel/$m.ko; done\n"
+			       ": >modules.order; : >modules.builtin; cd ../../..\n"
+			       "PATH=$PATH:/sbin:/usr/sbin depmod -b . 9.9.9-test\n"
+			       "cd lib/modules/9.9.9-test/kernel\n"
+			       "mv overlay.ko real; ln -s \"$LINK\" overlay.ko"),
+			 0);
+}
+
+static void a_module_cannot_be_a_link_to_another_file(void **state)
+{
+	char outside[128], path[TOOL_PATH_MAX];
+
+	(void)state;
+	need_tools();
+	SKIP_UNLESS(tool_find("depmod", path, sizeof(path)) == 0, "depmod (package kmod)");
+	make_modules("real");
+	if (make("tree") < 0)
+		fail_msg("%s", e.text);
+	snprintf(outside, sizeof(outside), "%s/outside", dir);
+	make_modules(outside);
+	check_refused("tree", "overlay.ko: it lies outside of ");
+	make_modules("../../../../outside");
+	check_refused("tree,modules=.", "overlay.ko: it lies outside of ");
+	assert_int_equal(shell("cd lib/modules/9.9.9-test/kernel; rm overlay.ko; mkfifo real2\n"
+			       "mv real2 overlay.ko"),
+			 0);
+	check_refused("tree", "overlay.ko: not a file");
+}
+
 static void a_bzimage_says_its_release_in_the_header(void **state)
 {
 	char image[4096] = {[0x20E] = 0, [0x20F] = 1}; /* the text is at 0x100 + 512 */
@@ -282,6 +318,7 @@ int main(void)
 		TEST(what_cannot_be_packed_is_told),
 		TEST(temporary_files_need_a_place),
 		TEST(modules_of_the_kernel_must_be_there),
+		TEST(a_module_cannot_be_a_link_to_another_file),
 		TEST(a_bzimage_says_its_release_in_the_header),
 		TEST(wrong_options_are_refused),
 		TEST(without_it_nothing_is_made),
