@@ -3,6 +3,7 @@
 #include "vm/recorder.h"
 
 #include "base/fd.h"
+#include "base/log.h"
 #include "base/loop.h"
 #include "base/num.h"
 
@@ -238,6 +239,16 @@ static PRINTF(2, 3) void out_line(struct out *o, const char *format, ...)
 	o->used += min_size(n > 0 ? (size_t)n : 0, sizeof(o->bytes) - o->used - 1);
 }
 
+/* Main, which may have been captured, wrote why: it need not end, nor be fit for a terminal. */
+static void write_end(const struct recorder *r, struct out *o)
+{
+	const struct recorder_head *head = r->head;
+	char why[RECORDER_WHY_MAX];
+
+	log_clean(why, sizeof(why), head->why, strnlen(head->why, sizeof(head->why)));
+	out_line(o, "exit code %d: %s\n", head->exit_code, why);
+}
+
 int recorder_write(struct recorder *r, int fd)
 {
 	struct out o = {.fd = fd};
@@ -246,7 +257,7 @@ int recorder_write(struct recorder *r, int fd)
 	if (__atomic_load_n(&r->head->state, __ATOMIC_ACQUIRE) == RECORDER_RUNS)
 		out_line(&o, "the main process died\n");
 	else
-		out_line(&o, "exit code %d: %s\n", r->head->exit_code, r->head->why);
+		write_end(r, &o);
 	recorder_walk(r, UINT64_MAX);
 	while (recorder_next(r, &event))
 		out_line(&o, "%5llu.%06u %-10s %s\n",

@@ -258,6 +258,26 @@ static void file_says_how_it_ended(void **state)
 	assert_int_equal(recorder_write(&f.r, -1), -EBADF);
 }
 
+/* The memory is main's, whoever that is by now. */
+static void end_told_by_a_captured_main_is_bounded_and_clean(void **state)
+{
+	auto_fd fd = memfd_create("trace", MFD_CLOEXEC);
+	ssize_t n;
+
+	(void)state;
+	recorder_state_set(&f.r, RECORDER_ENDED_BADLY, 34, "");
+	memset(f.r.head->why, '\x1b', 4096 - offsetof(struct recorder_head, why));
+	memset(f.r.rings, 'x', sizeof(f.r.rings[0]));
+	assert_int_equal(recorder_write(&f.r, fd), 0);
+
+	n = pread(fd, lines, sizeof(lines) - 1, 0);
+	assert_true(n > 0);
+	lines[n] = '\0';
+	assert_null(memchr(lines, '\x1b', (size_t)n));
+	assert_non_null(strchr(lines, '\n'));
+	assert_true(strchr(lines, '\n') - lines < RECORDER_WHY_MAX + 32);
+}
+
 static void nothing_without_a_recorder(void **state)
 {
 	static struct recorder none;
@@ -291,6 +311,7 @@ int main(void)
 		TEST(ring_that_is_written_meanwhile_gives_whole_records),
 		TEST(reply_of_all_there_can_be_fits),
 		TEST(file_says_how_it_ended),
+		TEST(end_told_by_a_captured_main_is_bounded_and_clean),
 		TEST(nothing_without_a_recorder),
 	};
 
