@@ -183,6 +183,7 @@ void device_log_drain(struct device_log *log)
 		;
 	if (log->used > 0 && !log->is_skipping)
 		line_end(log);
+	log->is_skipping = false; /* what comes now is of another process */
 	suppressed_tell(log);
 }
 

@@ -138,6 +138,22 @@ static void last_words_need_no_end(void **state)
 	assert_string_equal(shown, "block0 error why\n");
 }
 
+/* A process that dies in the middle of a long line takes nothing of the next one's with it. */
+static void next_process_begins_a_line_of_its_own(void **state)
+{
+	struct fixture *f = *state;
+	char text[3000];
+
+	memset(text, 'x', sizeof(text) - 1);
+	text[sizeof(text) - 1] = '\0';
+	says(f, text);
+	device_log_drain(&f->log);
+	says(f, "<3>next\n");
+	device_log_drain(&f->log);
+	assert_int_equal(shown_lines, 2);
+	assert_non_null(strstr(shown, "\nblock0 error next\n"));
+}
+
 static void flood_is_limited_and_counted(void **state)
 {
 	struct fixture *f = *state;
@@ -199,6 +215,7 @@ int main(void)
 		TEST(process_cannot_speak_for_another),
 		TEST(long_line_is_cut),
 		TEST(last_words_need_no_end),
+		TEST(next_process_begins_a_line_of_its_own),
 		TEST(flood_is_limited_and_counted),
 		TEST(flood_does_not_keep_the_loop_busy),
 		TEST(suppressed_lines_are_told_when_the_flood_is_over),
