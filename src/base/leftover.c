@@ -3,10 +3,10 @@
 #include "base/leftover.h"
 
 #include "base/fd.h"
-#include "base/log.h"
 
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
@@ -88,6 +88,21 @@ static void forget(struct leftover *l)
 	fd_close(&l->dir_fd);
 }
 
+/* Not by log.h: a signal may have come while this very thread had stderr's lock. */
+static void warn(const struct leftover *l, int error)
+{
+	struct pollfd p = {.fd = STDERR_FILENO, .events = POLLOUT};
+	char line[LEFTOVER_NAME_MAX + 128];
+	char *end = stpcpy(line, "crosvm: warning: ");
+
+	end = stpcpy(end, l->name);
+	end = stpcpy(end, ": cannot be removed: ");
+	end = stpncpy(end, strerrordesc_np(error), 64);
+	*end++ = '\n';
+	if (poll(&p, 1, 0) == 1 && write(STDERR_FILENO, line, (size_t)(end - line)) < 0)
+		return;
+}
+
 void leftovers_remove(void)
 {
 	for (struct leftover *l = leftovers; l < leftovers + LEFTOVERS_MAX; l++) {
@@ -97,7 +112,7 @@ void leftovers_remove(void)
 			continue;
 		r = file_remove(l);
 		if (r < 0)
-			log_warn("%s: cannot be removed: %s", l->name, strerrordesc_np(-r));
+			warn(l, -r);
 		forget(l);
 	}
 }

@@ -2,13 +2,21 @@
 /* leftover_test.c - files that must not outlive the process */
 #include "base/leftover.h"
 
+#include "base/log.h"
+
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <setjmp.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/time.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -112,6 +120,52 @@ static void what_cannot_be_kept_is_refused(void **state)
 	assert_int_equal(access("file", F_OK), -1); /* rather now than never */
 }
 
+static void remove_and_end(int signal)
+{
+	(void)signal;
+	leftovers_remove();
+	_exit(0);
+}
+
+/* Has a folder as its leftover, which is no file to remove; then waits for stderr's reader. */
+static void log_to_nobody(void)
+{
+	const struct itimerval soon = {.it_value.tv_usec = 50000}, never = {0};
+	struct err e = {0};
+	int ends[2];
+
+	if (mkdir("folder", 0700) < 0 || leftover_add("folder", &e) < 0 || pipe(ends) < 0)
+		_exit(1);
+	fcntl(ends[1], F_SETFL, O_NONBLOCK);
+	while (write(ends[1], dir, sizeof(dir)) > 0)
+		;
+	fcntl(ends[1], F_SETFL, 0);
+	dup2(ends[1], STDERR_FILENO);
+	signal(SIGALRM, remove_and_end);
+	setitimer(ITIMER_REAL, &soon, NULL);
+	log_error("nobody reads this");
+	setitimer(ITIMER_REAL, &never, NULL);
+	_exit(2);
+}
+
+static void signal_in_the_middle_of_a_line_does_not_wait_for_it(void **state)
+{
+	struct pollfd p = {.events = POLLIN};
+	int status = -1;
+	pid_t pid = fork();
+
+	(void)state;
+	if (pid == 0)
+		log_to_nobody();
+	p.fd = (int)syscall(SYS_pidfd_open, pid, 0);
+	if (poll(&p, 1, 10000) != 1)
+		kill(pid, SIGKILL);
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	close(p.fd);
+	assert_int_equal(rmdir("folder"), 0);
+	assert_int_equal(status, 0);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -121,6 +175,8 @@ int main(void)
 						teardown),
 		cmocka_unit_test_setup_teardown(fds_are_known_until_it_is_over, setup, teardown),
 		cmocka_unit_test_setup_teardown(what_cannot_be_kept_is_refused, setup, teardown),
+		cmocka_unit_test_setup_teardown(
+			signal_in_the_middle_of_a_line_does_not_wait_for_it, setup, teardown),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
