@@ -5,12 +5,16 @@
 #include "vm/names.h"
 
 #include "base/fd.h"
+#include "base/loop.h"
 
 #include <errno.h>
+#include <poll.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
+
+#define MS_NS UINT64_C(1000000)
 
 static const char *remedy(int errnum)
 {
@@ -47,13 +51,26 @@ static int dial(const char *word, unsigned ms, struct err *e)
 	return fd_take(&fd);
 }
 
-/* One line without its newline; -errno, -ENODATA when there is none. */
-static int read_line(int fd, char *buf, size_t room)
+/* As recv(); -EAGAIN at the end of the time. */
+static ssize_t recv_until(int fd, char *buf, size_t room, uint64_t end_ns)
 {
+	struct pollfd p = {.fd = fd, .events = POLLIN};
+	uint64_t now = clock_ns();
+	int r = now < end_ns ? poll(&p, 1, (int)((end_ns - now) / MS_NS) + 1) : 0;
+
+	if (r == 0)
+		errno = EAGAIN;
+	return r > 0 ? recv(fd, buf, room, 0) : -1;
+}
+
+/* One line without its newline, within ms; -errno, -ENODATA when there is none. */
+static int read_line(int fd, char *buf, size_t room, unsigned ms)
+{
+	const uint64_t end_ns = clock_ns() + ms * MS_NS;
 	size_t used = 0;
 
 	while (used < room) {
-		ssize_t r = recv(fd, buf + used, room - used, 0);
+		ssize_t r = recv_until(fd, buf + used, room - used, end_ns);
 		char *end;
 
 		if (r < 0 && errno == EINTR)
@@ -116,7 +133,7 @@ static int ask(int fd, const char *line, unsigned ms, struct client_reply *ret_r
 	r = fd_send(fd, line, strlen(line), NULL, 0);
 	if (r < 0)
 		return err_set(e, -r, "cannot send");
-	r = read_line(fd, ret_reply->text, sizeof(ret_reply->text));
+	r = read_line(fd, ret_reply->text, sizeof(ret_reply->text), ms);
 	if (r < 0)
 		return read_failed(-r, ms, e);
 	if (json_read(ret_reply->text, take_verdict, ret_reply) < 0)

@@ -3,8 +3,10 @@
 #include "vm/client.h"
 
 #include "base/fd.h"
+#include "base/loop.h"
 
 #include <errno.h>
+#include <poll.h>
 #include <pthread.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -113,6 +115,33 @@ static void other_programs_are_recognised(void **state)
 	assert_non_null(strstr(e.text, "too long"));
 }
 
+/* A byte now and then, until the client has gone. */
+static void *drip(void *unused)
+{
+	auto_fd fd = accept4(listen_fd, NULL, NULL, SOCK_CLOEXEC);
+	struct pollfd gone = {.fd = fd, .events = POLLRDHUP};
+
+	(void)unused;
+	for (unsigned i = 0; i < 200 && poll(&gone, 1, 20) == 0; i++)
+		if (fd_send(fd, "{", 1, NULL, 0) < 0)
+			break;
+	return NULL;
+}
+
+static void answer_as_a_whole_has_its_time(void **state)
+{
+	uint64_t begun = clock_ns();
+	struct err e = {0};
+	pthread_t thread;
+
+	(void)state;
+	assert_int_equal(pthread_create(&thread, NULL, drip, NULL), 0);
+	assert_int_equal(client_ask_within(path, "counters\n", 100, &reply, &e), -ETIMEDOUT);
+	assert_string_equal(e.text, "no answer within 0.1 s");
+	assert_true(clock_ns() - begun < UINT64_C(2000000000));
+	pthread_join(thread, NULL);
+}
+
 static void missing_vm_is_told_with_the_remedy(void **state)
 {
 	char too_long[200];
@@ -141,6 +170,7 @@ int main(void)
 		TEST(reply_may_come_in_pieces),
 		TEST(refusal_comes_with_its_reason),
 		TEST(other_programs_are_recognised),
+		TEST(answer_as_a_whole_has_its_time),
 		TEST(missing_vm_is_told_with_the_remedy),
 	};
 
