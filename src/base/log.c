@@ -5,6 +5,7 @@
 #include "base/loop.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <poll.h>
 #include <pthread.h>
 #include <stdarg.h>
@@ -83,10 +84,30 @@ static bool is_journal(int fd)
 	       st.st_dev == device && st.st_ino == inode;
 }
 
+/*
+ * A terminal that has some room may have too little for a line, and would be waited for.  Whether
+ * to wait belongs to an open file, which others have too: so the terminal is opened once more.
+ */
+static void terminal_reopen(void)
+{
+	char path[32];
+	int fd;
+
+	if (!isatty(STDERR_FILENO))
+		return;
+	snprintf(path, sizeof(path), "/proc/self/fd/%d", STDERR_FILENO);
+	fd = open(path, O_WRONLY | O_NOCTTY | O_NONBLOCK | O_CLOEXEC);
+	if (fd < 0)
+		return; /* another user's */
+	dup2(fd, STDERR_FILENO);
+	close(fd);
+}
+
 void log_guard(void)
 {
 	is_guarded = true;
 	wants_severity = is_journal(STDERR_FILENO);
+	terminal_reopen();
 }
 
 bool log_is_journal(void)
@@ -169,7 +190,7 @@ void log_clean(char *out, size_t room, const char *text, size_t n)
 
 /* ---- stderr ---- */
 
-/* All but one program that reads a pipe or a terminal can let us wait; a file cannot. */
+/* A pipe that has room has it for a line. */
 static bool takes_a_line(void)
 {
 	struct pollfd p = {.fd = STDERR_FILENO, .events = POLLOUT};
@@ -192,7 +213,7 @@ static bool put(enum log_level level, const char *name, const char *text)
 			 name ? name : "", name ? ": " : "", words[level], text);
 	used = strlen(line);
 	line[used] = '\n';
-	return takes_a_line() && write(STDERR_FILENO, line, used + 1) >= 0;
+	return takes_a_line() && write(STDERR_FILENO, line, used + 1) == (ssize_t)used + 1;
 }
 
 static void stderr_line(enum log_level level, const char *name, const char *text)

@@ -226,6 +226,28 @@ static void full_pipe_is_not_waited_for_and_losses_are_told(void **state)
 	assert_non_null(strstr(text, "lines were lost: nobody took them\ncrosvm: and on\n"));
 }
 
+/* Lines of a length that does not divide what the terminal has room for. */
+static void fill_terminal(void)
+{
+	int master = posix_openpt(O_RDWR | O_NOCTTY | O_CLOEXEC), slave;
+
+	if (master < 0 || grantpt(master) < 0 || unlockpt(master) < 0)
+		_exit(1);
+	slave = open(ptsname(master), O_RDWR | O_NOCTTY | O_CLOEXEC);
+	if (dup2(slave, STDERR_FILENO) < 0)
+		_exit(1);
+	alarm(20);
+	log_guard();
+	for (int i = 0; i < 1000; i++)
+		log_info("%0*d", 900 + i % 7, i);
+}
+
+static void terminal_that_is_not_read_is_not_waited_for(void **state)
+{
+	(void)state;
+	in_child(fill_terminal);
+}
+
 static void journal(void)
 {
 	char stream[64];
@@ -284,6 +306,7 @@ int main(void)
 		TEST(only_whole_characters_that_show_stay),
 		TEST(child_of_main_writes_the_severity_and_no_name),
 		TEST(full_pipe_is_not_waited_for_and_losses_are_told),
+		TEST(terminal_that_is_not_read_is_not_waited_for),
 		TEST(journal_is_told_the_severity),
 		TEST(another_process_can_have_a_line),
 		TEST(levels_have_names),
