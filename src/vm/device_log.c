@@ -184,7 +184,7 @@ void device_log_drain(struct device_log *log)
 	if (log->used > 0 && !log->is_skipping)
 		line_end(log);
 	log->is_skipping = false; /* what comes now is of another process */
-	suppressed_tell(log);
+	spend_on_suppressed(log);
 }
 
 void device_log_fini(struct device_log *log)
@@ -193,6 +193,7 @@ void device_log_fini(struct device_log *log)
 
 	if (!log || !log->all)
 		return;
+	suppressed_tell(log);
 	for (link = &log->all->resting; *link && *link != log; link = &(*link)->next_resting)
 		;
 	if (*link)

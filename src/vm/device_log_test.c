@@ -162,9 +162,30 @@ static void flood_is_limited_and_counted(void **state)
 	while (write(f->process, "<6>flood\n", 9) == 9)
 		written++;
 	device_log_drain(&f->log);
+	device_log_fini(&f->log);
 	assert_in_range(shown_lines, DEVICE_LOG_BURST, DEVICE_LOG_BURST + 10);
 	assert_int_equal(sscanf(strstr(shown, "warning") + 8, "%u more", &count), 1);
 	assert_in_range(count, written - DEVICE_LOG_BURST - 10, written - DEVICE_LOG_BURST);
+}
+
+/* As by a process that is started again and again. */
+static void deaths_do_not_make_room_for_a_flood(void **state)
+{
+	enum { DEATHS = 20, LINES = 1000 };
+	struct fixture *f = *state;
+	char count[64];
+
+	for (unsigned death = 0; death < DEATHS; death++) {
+		for (unsigned i = 0; i < LINES; i++)
+			says(f, "<3>x\n");
+		device_log_drain(&f->log);
+	}
+	assert_in_range(shown_lines, DEVICE_LOG_BURST, DEVICE_LOG_BURST + DEATHS / 2);
+	device_log_fini(&f->log); /* at the end all are told */
+	snprintf(count, sizeof(count), " %u more lines suppressed\n",
+		 DEATHS * LINES - DEVICE_LOG_BURST);
+	if (shown_lines == DEVICE_LOG_BURST + 1) /* else it took long enough for some to be shown */
+		assert_non_null(strstr(shown, count));
 }
 
 /* D1: a process that always writes is read from every DEVICE_LOG_REST_MS, and is slowed by that. */
@@ -217,6 +238,7 @@ int main(void)
 		TEST(last_words_need_no_end),
 		TEST(next_process_begins_a_line_of_its_own),
 		TEST(flood_is_limited_and_counted),
+		TEST(deaths_do_not_make_room_for_a_flood),
 		TEST(flood_does_not_keep_the_loop_busy),
 		TEST(suppressed_lines_are_told_when_the_flood_is_over),
 		TEST(closed_pipe_is_not_listened_to),
