@@ -21,6 +21,8 @@
 #include <linux/stat.h>
 #include <linux/time_types.h>
 
+#include <stddef.h>
+
 enum {
 	TEXT_MAX = 4096,
 	WORDS_MAX = 64,
@@ -171,7 +173,7 @@ static const char *value_of(const char *word, const char *key)
 		word++;
 		key++;
 	}
-	return *key ? 0 : word;
+	return *key ? NULL : word;
 }
 
 static void take_word(struct words *w, const char *word)
@@ -236,7 +238,7 @@ static void mount_root(const struct words *w)
 static void move_mount(const char *from, const char *to)
 {
 	make_folder(to);
-	if (mount(from, to, 0, MS_MOVE, 0) < 0)
+	if (mount(from, to, NULL, MS_MOVE, NULL) < 0)
 		bare_call(__NR_umount2, number_of(from), 2 /* MNT_DETACH */, 0, 0, 0);
 }
 
@@ -247,7 +249,7 @@ static void switch_root(void)
 	move_mount("/sys", "/root/sys");
 	remove_file("/init");
 	need(bare_call(__NR_chdir, number_of("/root"), 0, 0, 0, 0), "change to ", "/root");
-	need(mount(".", "/", 0, MS_MOVE, 0), "make it the root", "");
+	need(mount(".", "/", NULL, MS_MOVE, NULL), "make it the root", "");
 	need(bare_call(__NR_chroot, number_of("."), 0, 0, 0, 0), "make it the root", "");
 	bare_call(__NR_chdir, number_of("/"), 0, 0, 0, 0);
 }
@@ -298,7 +300,7 @@ _Noreturn static void run_shell(const char *path, char **argv, char **envp)
 	need(child, "start ", path);
 	if (child == 0) {
 		take_terminal();
-		argv[1] = 0;
+		argv[1] = NULL;
 		need(start(path, argv, envp), "start ", path);
 	}
 	while (bare_call(__NR_wait4, -1, 0, 0, 0, 0) != child)
