@@ -64,7 +64,7 @@ void device_logs_fini(struct device_logs *all);
 int device_log_init(struct device_log *log, struct device_logs *all, const char *name,
 		    struct err *e) MUST_CHECK;
 
-/* Closes both ends, and tells how many lines were not shown. Takes NULL, and what was only zeroed. */
+/* Closes both ends; tells how many lines were not shown.  Takes NULL, and what was only zeroed. */
 void device_log_fini(struct device_log *log);
 
 /* Nobody needs the end that processes write to any more; lines are read by the loop. */
