@@ -97,6 +97,12 @@ def test_without_a_kernel_the_first_steps_are_explained(crosvm, words):
     assert 'crosvm --help' in done.stderr
 
 
+def test_no_root_file_system_is_packed_without_kvm(crosvm, kernel, tmp_path):
+    done = crosvm('run', '--rootfs', tmp_path, '--kvm-device', '/dev/null', kernel)
+    assert done.returncode == HOST
+    assert len(lines(done)) == 1 and 'packed in' not in done.stderr
+
+
 def test_first_steps_do_not_hide_other_mistakes(crosvm):
     done = crosvm('run', '--bogus')
     assert len(lines(done)) == 2

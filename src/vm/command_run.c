@@ -3,6 +3,7 @@
 #include "vm/command.h"
 
 #include "base/log.h"
+#include "kvm/kvm.h"
 #include "vm/config.h"
 #include "vm/exit_codes.h"
 #include "vm/first_steps.h"
@@ -12,6 +13,17 @@
 
 #include <stdio.h>
 #include <stdlib.h>
+
+/* A root file system takes seconds to make: without KVM it is not begun. */
+static int host_try(const struct config *config, struct err *e)
+{
+	struct kvm kvm;
+	int r = config->rootfs.path ? kvm_open(&kvm, config->kvm_device, e) : 0;
+
+	if (config->rootfs.path)
+		kvm_close(&kvm);
+	return r;
+}
 
 static int run_configured(struct config *config)
 {
@@ -27,7 +39,10 @@ static int run_configured(struct config *config)
 	log_guard();
 	journal_start((enum journal_syslog)config->syslog,
 		      config->syslog_tag ? config->syslog_tag : "crosvm");
-	if (rootfs_make(config, &e) < 0) {
+	if (host_try(config, &e) < 0) {
+		log_error("%s", e.text);
+		code = EXIT_CODE_HOST;
+	} else if (rootfs_make(config, &e) < 0) {
 		log_error("%s", e.text);
 		code = EXIT_CODE_BUILD;
 	} else {
