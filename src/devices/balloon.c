@@ -592,10 +592,14 @@ static const struct opt balloon_opts[] = {
 		 "With psi: the host is short below so much available memory"),
 	OPT_SIZE(struct balloon, max, 4096, UINT64_MAX, "The most that the guest gives back"),
 	OPT_NUMBER(struct balloon, speed, 1, 1000, "For tests: the policy's clock goes so fast"),
-	OPT_FLAG(struct balloon, deflate_on_oom, "The guest takes memory back rather than kill"),
-	OPT_FLAG(struct balloon, reporting, "The guest reports free memory by itself"),
-	OPT_FLAG(struct balloon, hinting, "The guest can be asked for its free memory"),
-	OPT_FLAG(struct balloon, stats, "The guest can be asked for statistics"),
+	OPT_FLAG(struct balloon, deflate_on_oom,
+		 "The guest takes memory back rather than kill; on unless off is said"),
+	OPT_FLAG(struct balloon, reporting,
+		 "The guest reports free memory by itself; on unless off is said"),
+	OPT_FLAG(struct balloon, hinting,
+		 "The guest can be asked for its free memory; on unless off is said"),
+	OPT_FLAG(struct balloon, stats,
+		 "The guest can be asked for statistics; on unless off is said"),
 	OPT_END
 };
 

@@ -34,11 +34,15 @@ const struct command commands[] = {
 	{"balloon-stats", command_balloon_stats, "Tells what guests say of their memory",
 	 "SOCKET...", command_json_args, SOCKET_ABOUT},
 	{"disk", command_disk, "Changes the size of a disk", "resize SOCKET NAME SIZE",
-	 command_json_args, SOCKET_ABOUT},
+	 command_json_args,
+	 "Disks only grow. NAME is what crosvm status calls the disk, as block0.\n" SOCKET_ABOUT},
 	{"link", command_link, "Plugs a network cable in, or pulls it", "SOCKET NAME up|down",
-	 command_json_args, SOCKET_ABOUT},
+	 command_json_args, "NAME is what crosvm status calls the card, as net0.\n" SOCKET_ABOUT},
 	{"limit", command_limit, "Changes how fast a device may be", "SOCKET NAME KEY=VALUE,...",
-	 command_json_args, SOCKET_ABOUT},
+	 command_json_args,
+	 "NAME is that of a disk (block0) or network card (net0). The keys are bps, bytes a\n"
+	 "second; iops for disks or pps for network cards, how many a second; and burst,\n"
+	 "milliseconds. Those not given are lifted.\n" SOCKET_ABOUT},
 	{"log", command_log, "Prints what a virtual machine logged lately", "SOCKET",
 	 command_log_args, "What its devices logged is among it.\n" SOCKET_ABOUT},
 	{"trace", command_trace, "Prints what a virtual machine did last", "SOCKET",
@@ -48,9 +52,10 @@ const struct command commands[] = {
 	 command_json_args, NULL},
 	{"top", command_top, "Shows what virtual machines do, live", "[SOCKET...]",
 	 command_top_args,
-	 "Without SOCKET all running ones that have a name; of a single SOCKET each process,\n"
-	 "device and reason of exits. The first sample is since the VM began, the others since\n"
-	 "the one before. The key q ends it.\n" SOCKET_ABOUT},
+	 "Without SOCKET it shows a line for each running VM that has a name, with several for\n"
+	 "each of these; with a single one that VM's processes, devices and reasons of exits.\n"
+	 "The first sample is since the VM began, the others since the one before. The key q\n"
+	 "ends the display, not the VM.\n" SOCKET_ABOUT},
 	{"create_qcow2", command_create_qcow2, "Makes an empty disk image", "FILE SIZE",
 	 command_create_args,
 	 "In qcow2 format; what FILE held before is gone.\n"

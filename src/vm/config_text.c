@@ -72,7 +72,7 @@ void config_mdoc_options(FILE *out)
 		mdoc_item(&o->arg, out);
 		if (o->default_text)
 			fprintf(out, "The default is\n.Cm %s .\n", o->default_text);
-		if (o->is_repeatable)
+		if (o->is_repeatable && o->arg.value)
 			fputs("May be given more than once.\n", out);
 		if (o->keys)
 			opt_mdoc(o->keys, out);
