@@ -4,6 +4,7 @@
 The fake driver's tests, a front end that comes and goes, and a machine that gets commands are
 watched by strace.
 """
+import contextlib
 import json
 import os
 import re
@@ -121,6 +122,18 @@ def front_end_comes_and_goes(folder, device, *options):
     return Trace(output).calls.get(device, set())
 
 
+@contextlib.contextmanager
+def watched(argv):
+    """A command under strace; what it watches ends, too, when a test of it fails."""
+    with subprocess.Popen(argv, stdin=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+                          start_new_session=True) as process:
+        try:
+            yield process
+        finally:
+            if process.poll() is None:
+                os.killpg(process.pid, signal.SIGKILL)
+
+
 def commands_come_in(folder):
     """Devices of a machine that are told what an operator may tell them; calls by device."""
     disk, image, guest = folder / 'raw', folder / 'image', folder / 'halt.elf'
@@ -131,7 +144,7 @@ def commands_come_in(folder):
     subprocess.run([crosvm, 'create_qcow2', image, '1M'], check=True)
     argv = strace(output, crosvm, 'run', '--serial', 'sink', '-s', str(sock), '--rwdisk', str(disk),
                   '--rwqcow', str(image), str(guest))
-    with subprocess.Popen(argv, stdin=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
+    with watched(argv) as process:
         until = time.monotonic() + PATIENCE_S
         while subprocess.run([crosvm, 'status', sock], capture_output=True,
                              check=False).returncode:
@@ -139,7 +152,7 @@ def commands_come_in(folder):
             time.sleep(0.05)
         for words in (['disk', 'resize', sock, 'block0', '2M'],
                       ['disk', 'resize', sock, 'block1', '2M'],
-                      ['limit', sock, 'block0', 'bps=1M,iops=100'], ['limit', sock, 'block1', ''],
+                      ['limit', sock, 'block0', 'bps=1M,iops=100'], ['limit', sock, 'block1'],
                       ['balloon', '--target', '16M', sock], ['status', sock]):
             subprocess.run([crosvm, *words], check=True, stdout=subprocess.DEVNULL)
         status = json.loads(subprocess.run([crosvm, 'status', '--json', sock], check=True,

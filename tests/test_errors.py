@@ -363,7 +363,7 @@ CLIENT_ROWS += [
     (['disk', 'resize', 'none', 'block0', '1G'], ['disk', 'none', 'No such file'], ERROR),
     (['link', 'none', 'net0'], ['link', 'missing', 'up|down'], USAGE),
     (['link', 'none', 'net0', 'up'], ['link', 'none', 'No such file'], ERROR),
-    (['limit', 'none', 'net0'], ['limit', 'missing', 'KEY=VALUE'], USAGE),
+    (['limit', 'none'], ['limit', 'missing', 'KEY=VALUE'], USAGE),
     (['limit', 'none', 'net0', 'bps=1'], ['limit', 'none', 'No such file'], ERROR),
 ]
 OTHER_ROWS = [

@@ -128,11 +128,11 @@ static int plan_disk(struct plan *p, struct err *e)
 	return r;
 }
 
-/* SOCKET NAME VALUE...: TYPE-command name=NAME, TYPE being NAME without its number. */
-static int plan_device(struct plan *p, const char *command, struct err *e)
+/* SOCKET NAME [VALUE]: TYPE-command name=NAME, TYPE being NAME without its number. */
+static int plan_device(struct plan *p, const char *command, unsigned least, struct err *e)
 {
 	char line[TYPE_MAX + 16];
-	int r = count_words(p, 3, 3, e);
+	int r = count_words(p, least, 3, e);
 
 	if (r < 0)
 		return r;
@@ -148,18 +148,18 @@ static int plan_device(struct plan *p, const char *command, struct err *e)
 
 static int plan_link(struct plan *p, struct err *e)
 {
-	int r = plan_device(p, "link", e);
+	int r = plan_device(p, "link", 3, e);
 
 	return r < 0 ? r : write_option(p, "state", p->words[2], e);
 }
 
-/* The options of a limit are the device's, and stay as they are. */
+/* The options of a limit are the device's, and stay as they are; without any, all are lifted. */
 static int plan_limit(struct plan *p, struct err *e)
 {
-	int r = plan_device(p, "limit", e);
+	int r = plan_device(p, "limit", 2, e);
 	size_t used = strlen(p->line);
 
-	if (r < 0)
+	if (r < 0 || p->nwords == 2)
 		return r;
 	if (strchr(p->words[2], '\n') || used + 1 + strlen(p->words[2]) >= LINE_ROOM)
 		return err_say(e, EINVAL, "\"%.100s\": not options", p->words[2]);

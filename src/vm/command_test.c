@@ -263,6 +263,7 @@ static void words_become_commands_of_devices(void **state)
 		{command_limit,
 		 {"SOCKET", "block0", "bps=1M,iops=5"},
 		 "block-limit name=block0,bps=1M,iops=5\n"},
+		{command_limit, {"SOCKET", "block0"}, "block-limit name=block0\n"},
 	};
 
 	(void)state;

@@ -38,11 +38,11 @@ const struct command commands[] = {
 	 "Disks only grow. NAME is what crosvm status calls the disk, as block0.\n" SOCKET_ABOUT},
 	{"link", command_link, "Plugs a network cable in, or pulls it", "SOCKET NAME up|down",
 	 command_json_args, "NAME is what crosvm status calls the card, as net0.\n" SOCKET_ABOUT},
-	{"limit", command_limit, "Changes how fast a device may be", "SOCKET NAME KEY=VALUE,...",
+	{"limit", command_limit, "Changes how fast a device may be", "SOCKET NAME [KEY=VALUE,...]",
 	 command_json_args,
 	 "NAME is that of a disk (block0) or network card (net0). The keys are bps, bytes a\n"
 	 "second; iops for disks or pps for network cards, how many a second; and burst,\n"
-	 "milliseconds. Those not given are lifted.\n" SOCKET_ABOUT},
+	 "milliseconds. Those not given are lifted; without any, all are.\n" SOCKET_ABOUT},
 	{"log", command_log, "Prints what a virtual machine logged lately", "SOCKET",
 	 command_log_args, "What its devices logged is among it.\n" SOCKET_ABOUT},
 	{"trace", command_trace, "Prints what a virtual machine did last", "SOCKET",
