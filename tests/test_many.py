@@ -13,6 +13,7 @@ import pytest
 
 import bare
 from guests import place as places
+import vms
 
 AT_ONCE = 100
 STARTS = int(os.environ.get('CROSVM_TEST_STARTS', '50'))
@@ -158,9 +159,8 @@ def restart_all(client):
 def test_restarts_and_commands_cost_nothing(tmp_path, mark):
     kernel, sock = tmp_path / 'halt.elf', tmp_path / 'vm.sock'
     kernel.write_bytes(bare.elf(bare.HALT))
-    with subprocess.Popen([places.program(), 'run', *OPTIONS, *['--rng'] * DEVICES, '--no-balloon',
-                           '-s', sock, kernel], stdin=subprocess.DEVNULL,
-                          stderr=subprocess.DEVNULL) as vm:
+    with vms.running([places.program(), 'run', *OPTIONS, *['--rng'] * DEVICES, '--no-balloon',
+                      '-s', sock, kernel], stderr=subprocess.DEVNULL) as vm:
         end = time.monotonic() + PATIENCE_S
         client = socket.socket(socket.AF_UNIX)
         client.settimeout(PATIENCE_S)

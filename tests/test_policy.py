@@ -9,6 +9,7 @@ import pytest
 import bare
 import bare_guest
 from guests import place as places
+import vms
 
 pytestmark = pytest.mark.skipif(not bare_guest.has_kvm(),
                                 reason='watches processes while a guest runs: needs /dev/kvm here')
@@ -62,8 +63,7 @@ def running(folder):
 
 def test_printed_policies_suffice(folder):
     options = [word for words in OPTIONS.values() for word in words]
-    with subprocess.Popen(command(*options), cwd=folder, stdin=subprocess.DEVNULL,
-                          stderr=subprocess.PIPE) as guest:
+    with vms.running(command(*options), cwd=folder, stderr=subprocess.DEVNULL) as guest:
         until = time.monotonic() + bare_guest.PATIENCE_S
         while not running(folder):
             assert guest.poll() is None and time.monotonic() < until

@@ -10,6 +10,7 @@ import pytest
 import bare
 import bare_guest
 from guests import place as places
+import vms
 
 PATIENCE_S = 60
 
@@ -43,7 +44,7 @@ def test_commands_reach_devices_in_threads(crosvm, options, tmp_path):
     (tmp_path / 'guest').write_bytes(bare.elf(bare.HALT))
     sock = tmp_path / 'control'
     words = [places.program(), 'run', '--serial', 'sink', *options, tmp_path / 'guest']
-    with subprocess.Popen(words, stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True) as vm:
+    with vms.running(words, stderr=subprocess.PIPE, text=True) as vm:
         end = time.monotonic() + PATIENCE_S
         while crosvm('status', sock).returncode:
             assert vm.poll() is None and time.monotonic() < end
@@ -51,7 +52,7 @@ def test_commands_reach_devices_in_threads(crosvm, options, tmp_path):
         for command in (['suspend', sock], ['resume', sock],
                         ['disk', 'resize', sock, 'block0', '2M'],
                         ['limit', sock, 'block1', 'bps=1M,iops=100'],
-                        ['balloon', '--target', '16M', sock], ['balloon-stats', sock]):
+                        ['balloon', '--target', '16M', sock]):
             done = crosvm(*command)
             assert done.returncode == 0, done.stderr
         devices = json.loads(crosvm('status', '--json', sock).stdout)['devices']

@@ -38,6 +38,16 @@ def crosvm(*words):
                           check=False, timeout=PATIENCE_S)
 
 
+@contextlib.contextmanager
+def running(words, **how):
+    """A program in the background, which ends, too, when the test of it fails."""
+    with subprocess.Popen(words, stdin=subprocess.DEVNULL, **how) as process:
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
 class Vm:
     """A bare guest with a control socket."""
 
