@@ -66,9 +66,9 @@ def test_backing_file_gives_size_and_contents(crosvm, tmp_path):
 
 
 @pytest.mark.parametrize('words,expected', [
-    ([], 'PATH is missing'),
+    ([], 'FILE is missing'),
     (['@'], 'SIZE is missing'),
-    (['@', '1M', 'more'], '"more" is one word too many'),
+    (['@', '1M', 'more'], '"more": one word too many'),
     (['@', 'much'], '"much": not a size'),
     (['@', '-1'], '"-1": not a size'),
     (['@', '0'], '"0": not a size'),
