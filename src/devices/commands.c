@@ -8,7 +8,6 @@
 
 static void put_status(struct device *d, struct json *reply)
 {
-	const uint64_t *own = &d->shared->counters[DEVICE_COUNTERS];
 	unsigned live = 0, broken = 0;
 
 	for (unsigned i = 0; i < d->nqueues; i++) {
@@ -20,8 +19,9 @@ static void put_status(struct device *d, struct json *reply)
 	json_number(reply, "queues", d->nqueues);
 	json_number(reply, "live", live);
 	json_number(reply, "broken", broken);
-	for (const struct counter *c = d->type->counters; c && c->name; c++)
-		json_number(reply, c->name, counter_get(own + (c - d->type->counters)));
+	for (unsigned i = 0; d->type->counters && d->type->counters[i].name; i++)
+		json_number(reply, d->type->counters[i].name,
+			    counter_get(&d->shared->counters[DEVICE_COUNTERS + i]));
 	if (d->type->status)
 		d->type->status(d, reply);
 }
