@@ -423,6 +423,15 @@ static void stale_socket_is_replaced_and_a_live_one_is_not(void **state)
 
 /* ---- pseudoterminals ---- */
 
+/* Types; the kernel hands it to the other side in its own time. */
+static void type(int fd, int other, const char *text)
+{
+	struct pollfd p = {.fd = other, .events = POLLIN};
+
+	assert_int_equal(write(fd, text, strlen(text)), strlen(text));
+	assert_int_equal(poll(&p, 1, 10000), 1);
+}
+
 static void pty_is_linked_and_carries_both_ways(void **state)
 {
 	struct guest *g = *state;
@@ -441,7 +450,7 @@ static void pty_is_linked_and_carries_both_ways(void **state)
 		send_text(g, "login:\r\n");
 		settle(g);
 		assert_readable(fd, "login:\r\n");
-		assert_int_equal(write(fd, "root\r", 5), 5);
+		type(fd, g->port.end.in_fd, "root\r");
 		assert_received(g, "root\r");
 		close(fd);
 		settle(g);
@@ -576,15 +585,6 @@ static void quit(void *context)
 }
 
 /* Last: the process keeps the terminal it has taken. */
-/* Types; the kernel hands it to the other side in its own time. */
-static void type(int master, int slave, const char *text)
-{
-	struct pollfd p = {.fd = slave, .events = POLLIN};
-
-	assert_int_equal(write(master, text, strlen(text)), strlen(text));
-	assert_int_equal(poll(&p, 1, 10000), 1);
-}
-
 static void terminal_is_raw_and_knows_commands(void **state)
 {
 	struct guest *g = *state;
