@@ -54,9 +54,16 @@ int command_read(const char *name, int argc, char **argv, const struct command_r
 /* The same for a command that takes --json and no words. */
 int command_read_json(const char *name, int argc, char **argv, bool *ret_as_json) MUST_CHECK;
 
-/* For commands of one VM: the word that it is named by; a second one, or none, is a mistake. */
-int command_vm_take(const char **vm, const char *word, struct err *e) MUST_CHECK;
-int command_vm_check(const char *vm, struct err *e) MUST_CHECK;
+/*
+ * For commands of one VM: their context begins with the word that it is named by, and these are
+ * word and check of their reader; a second word, or none, is a mistake.
+ */
+struct command_vm {
+	const char *name; /* or path of the socket, as the user gave it */
+};
+
+int command_vm_take(void *context, const char *word, struct err *e) MUST_CHECK;
+int command_vm_check(void *context, struct err *e) MUST_CHECK;
 
 /* "crosvm list [OPTIONS] ..." and its options. */
 void command_help(const struct command *command, FILE *out);

@@ -25,7 +25,7 @@ const struct arg command_log_args[] = {
 };
 
 struct wish {
-	const char *vm;
+	struct command_vm vm; /* first */
 	uint64_t last;
 	bool follows, as_json;
 };
@@ -100,7 +100,7 @@ static int turn(const struct wish *wish, struct reading *r, bool is_first, struc
 		snprintf(line, sizeof(line), "log last=%llu\n", (unsigned long long)wish->last);
 	else
 		snprintf(line, sizeof(line), "log since=%llu\n", (unsigned long long)r->next);
-	ret = client_ask(wish->vm, line, false, &reply, e);
+	ret = client_ask(wish->vm.name, line, false, &reply, e);
 	if (ret < 0)
 		return ret;
 	if (!reply.is_ok)
@@ -128,7 +128,7 @@ static int show(const struct wish *wish)
 		if (ret < 0 && !is_first && wish->follows)
 			return EXIT_CODE_OK; /* it has ended */
 		if (ret < 0) {
-			log_error("log: %s: %s", wish->vm, e.text);
+			log_error("log: %s: %s", wish->vm.name, e.text);
 			return EXIT_CODE_ERROR;
 		}
 		if (!r.has_more && !wish->follows)
@@ -157,23 +157,10 @@ static int take_option(void *context, const struct args_item *item, struct err *
 	}
 }
 
-static int take_word(void *context, const char *word, struct err *e)
-{
-	struct wish *wish = context;
-
-	return command_vm_take(&wish->vm, word, e);
-}
-
-static int check(void *context, struct err *e)
-{
-	const struct wish *wish = context;
-
-	return command_vm_check(wish->vm, e);
-}
-
 int command_log(int argc, char **argv)
 {
-	static const struct command_reader reader = {take_option, take_word, check};
+	static const struct command_reader reader = {take_option, command_vm_take,
+						     command_vm_check};
 	struct wish wish = {0};
 	int code = command_read("log", argc, argv, &reader, &wish);
 

@@ -24,7 +24,7 @@ const struct arg command_trace_args[] = {
 };
 
 struct wish {
-	const char *vm;
+	struct command_vm vm; /* first */
 	uint64_t last; /* 0: as many as is usual */
 	bool as_json;
 };
@@ -69,7 +69,7 @@ static int show(const struct wish *wish)
 
 	if (wish->last > 0)
 		snprintf(line, sizeof(line), "trace last=%llu\n", (unsigned long long)wish->last);
-	r = client_ask(wish->vm, line, false, &reply, &e);
+	r = client_ask(wish->vm.name, line, false, &reply, &e);
 	if (r == 0 && !reply.is_ok)
 		r = err_say(&e, EPROTO, "%s", reply.error);
 	if (r == 0 && wish->as_json)
@@ -78,7 +78,7 @@ static int show(const struct wish *wish)
 		r = err_say(&e, EPROTO, "the reply is not JSON");
 	if (r == 0)
 		return EXIT_CODE_OK;
-	log_error("trace: %s: %s", wish->vm, e.text);
+	log_error("trace: %s: %s", wish->vm.name, e.text);
 	return EXIT_CODE_ERROR;
 }
 
@@ -97,23 +97,10 @@ static int take_option(void *context, const struct args_item *item, struct err *
 		       item->value, RECORDER_LAST_MAX);
 }
 
-static int take_word(void *context, const char *word, struct err *e)
-{
-	struct wish *wish = context;
-
-	return command_vm_take(&wish->vm, word, e);
-}
-
-static int check(void *context, struct err *e)
-{
-	const struct wish *wish = context;
-
-	return command_vm_check(wish->vm, e);
-}
-
 int command_trace(int argc, char **argv)
 {
-	static const struct command_reader reader = {take_option, take_word, check};
+	static const struct command_reader reader = {take_option, command_vm_take,
+						     command_vm_check};
 	struct wish wish = {0};
 	int code = command_read("trace", argc, argv, &reader, &wish);
 

@@ -154,17 +154,21 @@ int command_read(const char *name, int argc, char **argv, const struct command_r
 	return code;
 }
 
-int command_vm_take(const char **vm, const char *word, struct err *e)
+int command_vm_take(void *context, const char *word, struct err *e)
 {
-	if (*vm)
+	struct command_vm *vm = context;
+
+	if (vm->name)
 		return err_say(e, E2BIG, "\"%.100s\" is one word too many", word);
-	*vm = word;
+	vm->name = word;
 	return 0;
 }
 
-int command_vm_check(const char *vm, struct err *e)
+int command_vm_check(void *context, struct err *e)
 {
-	return vm ? 0 : err_say(e, EINVAL, "a socket is missing");
+	const struct command_vm *vm = context;
+
+	return vm->name ? 0 : err_say(e, EINVAL, "a socket is missing");
 }
 
 static int take_json(void *context, const struct args_item *item UNUSED, struct err *e UNUSED)
