@@ -67,9 +67,10 @@ struct opt {
 #define OPT_TEXTS(s, f, v, h)                                                                  \
 	{.name = #f, .kind = OPT_KIND_TEXT, .offset = OPT_OFFSET(s, f, char *), .value = v, \
 	 .many = true, .help = h}
-#define OPT_NUMBER(s, f, lo, hi, h)                                                            \
-	{.name = #f, .kind = OPT_KIND_NUMBER, .offset = OPT_OFFSET(s, f, uint32_t), .min = lo, \
+#define OPT_NUMBER_AS(key, s, f, lo, hi, h)                                                   \
+	{.name = key, .kind = OPT_KIND_NUMBER, .offset = OPT_OFFSET(s, f, uint32_t), .min = lo, \
 	 .max = hi, .value = "N", .help = h}
+#define OPT_NUMBER(s, f, lo, hi, h) OPT_NUMBER_AS(#f, s, f, lo, hi, h)
 #define OPT_SIZE(s, f, lo, hi, h)                                                            \
 	{.name = #f, .kind = OPT_KIND_SIZE, .offset = OPT_OFFSET(s, f, uint64_t), .min = lo, \
 	 .max = hi, .value = "SIZE", .help = h}

@@ -493,28 +493,13 @@ static void block_config(struct device *d, void *out)
 	memcpy(out, &c, d->type->config_size);
 }
 
-struct limit_arguments {
-	uint64_t bps;
-	uint32_t iops, burst;
-};
-
-static const struct opt limit_opts[] = {
-	OPT_SIZE(struct limit_arguments, bps, 0, LIMIT_BPS_MAX, "Bytes a second"),
-	OPT_NUMBER(struct limit_arguments, iops, 0, UINT32_MAX, "Requests a second"),
-	OPT_NUMBER(struct limit_arguments, burst, 1, LIMIT_BURST_MAX_MS,
-		   "Milliseconds of both that may be saved up"),
-	OPT_END,
-};
+static const struct opt limit_opts[] = {LIMIT_OPTS("iops", "Requests", "")};
 
 static int set_limit(struct device *d, void *arguments, struct json *reply, struct err *e)
 {
-	const struct limit_arguments *a = arguments;
-	const struct limit_values v = {
-		.bps = a->bps, .ops = a->iops, .burst_ms = a->burst ? a->burst : LIMIT_BURST_MS};
-
 	(void)e;
 	(void)reply;
-	limit_set(&block_of(d)->limit, &v);
+	limit_set(&block_of(d)->limit, arguments);
 	return 0;
 }
 
@@ -554,12 +539,10 @@ static const struct device_command block_commands[] = {
 
 static void block_status(struct device *d, struct json *reply)
 {
-	const struct limit_values *v = &block_of(d)->limit.values;
+	const struct block *b = block_of(d);
 
-	json_number(reply, "size", block_of(d)->image.size);
-	json_number(reply, "bps", v->bps);
-	json_number(reply, "iops", v->ops);
-	json_number(reply, "burst", v->burst_ms);
+	json_number(reply, "size", b->image.size);
+	limit_status(&b->limit, "iops", reply);
 }
 
 const struct device_type block_type = {

@@ -31,14 +31,24 @@ void limit_fini(struct limit *l, struct loop *loop)
 
 void limit_set(struct limit *l, const struct limit_values *v)
 {
-	uint64_t burst_ns = (uint64_t)v->burst_ms * MS_NS, now = clock_ns();
+	uint64_t burst_ns, now = clock_ns();
 
 	l->values = *v;
+	if (v->burst_ms == 0)
+		l->values.burst_ms = LIMIT_BURST_MS;
+	burst_ns = (uint64_t)l->values.burst_ms * MS_NS;
 	bucket_set(&l->bytes, v->bps, burst_ns, now);
 	bucket_set(&l->operations, v->ops, burst_ns, now);
 	l->is_on = v->bps > 0 || v->ops > 0;
 	if (l->is_shut)
 		timer_set(&l->timer, 1, 0); /* who waits looks again */
+}
+
+void limit_status(const struct limit *l, const char *key, struct json *reply)
+{
+	json_number(reply, "bps", l->values.bps);
+	json_number(reply, key, l->values.ops);
+	json_number(reply, "burst", l->values.burst_ms);
 }
 
 bool limit_is_open(struct limit *l)

@@ -13,21 +13,33 @@
 #pragma once
 
 #include "backend/bucket.h"
+#include "base/json.h"
 #include "base/loop.h"
 #include "base/opt.h"
 
 #include <stdbool.h>
 #include <stdint.h>
 
-/* 0: no limit. */
+/* 0: no limit; burst_ms: LIMIT_BURST_MS. */
 struct limit_values {
-	uint64_t bps, ops;
-	uint32_t burst_ms;
+	uint64_t bps;
+	uint32_t ops, burst_ms;
 };
 
 enum { LIMIT_BURST_MS = 100, LIMIT_BURST_MAX_MS = 60000 };
 
 #define LIMIT_BPS_MAX (UINT64_C(1) << 40)
+
+/*
+ * The rows of a command that sets struct limit_values: key is what the device calls an operation a
+ * second, noun what it is to the reader.
+ */
+#define LIMIT_OPTS(key, noun, way)                                                                 \
+	OPT_SIZE(struct limit_values, bps, 0, LIMIT_BPS_MAX, "Bytes a second" way),                \
+		OPT_NUMBER_AS(key, struct limit_values, ops, 0, UINT32_MAX, noun " a second" way), \
+		OPT_NUMBER_AS("burst", struct limit_values, burst_ms, 1, LIMIT_BURST_MAX_MS,       \
+			      "Milliseconds of both that may be saved up"),                        \
+		OPT_END
 
 struct limit {
 	struct limit_values values;
@@ -44,6 +56,9 @@ void limit_fini(struct limit *l, struct loop *loop);
 
 /* Also while it is shut: opened() comes when the new values say so. */
 void limit_set(struct limit *l, const struct limit_values *v);
+
+/* Adds the values to the reply to status; key as above. */
+void limit_status(const struct limit *l, const char *key, struct json *reply);
 
 bool limit_is_open(struct limit *l) MUST_CHECK;
 void limit_charge(struct limit *l, uint64_t bytes);

@@ -39,7 +39,7 @@ static int teardown(void **state)
 	return 0;
 }
 
-static void set(uint64_t bps, uint64_t ops)
+static void set(uint64_t bps, uint32_t ops)
 {
 	const struct limit_values v = {.bps = bps, .ops = ops, .burst_ms = 1};
 

@@ -510,30 +510,16 @@ static int set_link(struct device *d, void *arguments, struct json *reply, struc
 	return 0;
 }
 
-struct limit_arguments {
-	uint64_t bps;
-	uint32_t pps, burst;
-};
-
-static const struct opt limit_opts[] = {
-	OPT_SIZE(struct limit_arguments, bps, 0, LIMIT_BPS_MAX, "Bytes a second, each way"),
-	OPT_NUMBER(struct limit_arguments, pps, 0, UINT32_MAX, "Frames a second, each way"),
-	OPT_NUMBER(struct limit_arguments, burst, 1, LIMIT_BURST_MAX_MS,
-		   "Milliseconds of both that may be saved up"),
-	OPT_END,
-};
+static const struct opt limit_opts[] = {LIMIT_OPTS("pps", "Frames", ", each way")};
 
 static int set_limit(struct device *d, void *arguments, struct json *reply, struct err *e)
 {
-	const struct limit_arguments *a = arguments;
-	const struct limit_values v = {
-		.bps = a->bps, .ops = a->pps, .burst_ms = a->burst ? a->burst : LIMIT_BURST_MS};
 	struct net *n = net_of(d);
 
 	(void)reply;
 	if (n->vhost)
 		return err_say(e, ENOTSUP, "frames go through the kernel (vhost)");
-	net_gate_limit(n, &v);
+	net_gate_limit(n, arguments);
 	return 0;
 }
 

@@ -153,9 +153,7 @@ void net_gate_status(const struct net *n, struct json *reply)
 	};
 	const struct net_gate *g = &n->gate;
 
-	json_number(reply, "bps", g->tx.values.bps);
-	json_number(reply, "pps", g->tx.values.ops);
-	json_number(reply, "burst", g->tx.values.burst_ms);
+	limit_status(&g->tx, "pps", reply);
 	if (!egress_is_on(&g->rules))
 		return;
 	json_open(reply, "refused", '{');
