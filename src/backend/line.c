@@ -3,8 +3,8 @@
 #include "backend/line.h"
 
 #include "base/fd.h"
-#include "base/listen.h"
 #include "base/iov.h"
+#include "base/listen.h"
 #include "base/num.h"
 
 #include <assert.h>

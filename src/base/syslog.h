@@ -16,6 +16,12 @@
 
 #define SYSLOG_PATH "/dev/log"
 
+enum syslog_use {
+	SYSLOG_AUTO, /* if somebody listens, and stderr is not the journal already */
+	SYSLOG_ON,   /* a warning if nobody does */
+	SYSLOG_OFF,
+};
+
 struct syslog {
 	int sock; /* -1: none */
 	bool is_lost;

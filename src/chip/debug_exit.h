@@ -3,7 +3,7 @@
  * debug_exit.h - a port that ends the virtual machine with an exit code, for test guests
  *
  * The value written, of one, two or four bytes, is reported; what becomes of it is the program's
- * business (vm/exit_codes.h).  Reads give zero.
+ * business (base/exit_codes.h).  Reads give zero.
  */
 #pragma once
 

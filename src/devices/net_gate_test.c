@@ -6,9 +6,9 @@
  */
 #include "backend/passt.h"
 #include "base/fd.h"
-#include "devices/harness_test.h"
 #include "base/netns_test.h"
 #include "base/skip.h"
+#include "devices/harness_test.h"
 #include "virtio/ids.h"
 
 #include <dirent.h>

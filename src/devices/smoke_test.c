@@ -6,9 +6,9 @@
  * here.
  */
 #include "base/fd.h"
+#include "base/netns_test.h"
 #include "devices/device.h"
 #include "devices/harness_test.h"
-#include "base/netns_test.h"
 
 #include <setjmp.h>
 #include <stdarg.h>

@@ -28,8 +28,8 @@
 
 #include "base/attr.h"
 #include "base/err.h"
-#include "base/loop.h"
 #include "base/log.h"
+#include "base/loop.h"
 #include "mem/gmem.h"
 #include "transport/link.h"
 

@@ -12,19 +12,13 @@
 #include "base/attr.h"
 #include "base/err.h"
 #include "base/loop.h"
+#include "config/balloon_config.h"
 #include "vm/ask.h"
 #include "vm/balloon_policy.h"
 #include "vm/pressure.h"
 
 #include <stdbool.h>
 #include <stdint.h>
-
-/* The keys of --balloon that are main's. */
-struct balloon_config {
-	int policy; /* enum pressure_kind */
-	uint64_t margin, max;
-	uint32_t speed; /* how much faster the policy's clock goes; 0: as ours */
-};
 
 struct balloon {
 	struct loop *loop; /* NULL: not begun */

@@ -5,12 +5,12 @@
  * The stages stand in one table in the order they run in, each with the exit code of its failure.
  * Undoing is machine_fini()'s, which takes a machine in any state.
  */
+#include "base/exit_codes.h"
 #include "base/fd.h"
 #include "base/leftover.h"
+#include "config/names.h"
 #include "vm/confine.h"
-#include "vm/exit_codes.h"
 #include "vm/machine.h"
-#include "vm/names.h"
 
 #include <errno.h>
 #include <fcntl.h>

@@ -6,11 +6,11 @@
  * process's pidfd becomes readable.  The first makes sure of the second (a process that broke the
  * protocol is killed), and the second starts the next process.
  */
+#include "base/exit_codes.h"
 #include "base/fd.h"
 #include "base/log.h"
 #include "devices/serve.h"
 #include "vm/devices.h"
-#include "vm/exit_codes.h"
 #include "vm/machine.h"
 
 #include <errno.h>

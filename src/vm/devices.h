@@ -17,6 +17,7 @@
 #include "base/attr.h"
 #include "base/err.h"
 #include "base/loop.h"
+#include "config/config.h"
 #include "devices/device.h"
 #include "devices/serve.h"
 #include "jail/respawn.h"
@@ -26,7 +27,6 @@
 #include "transport/virtio_mmio.h"
 #include "transport/virtio_pci.h"
 #include "vm/ask.h"
-#include "vm/config.h"
 #include "vm/control.h"
 #include "vm/device_log.h"
 

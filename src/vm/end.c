@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* end.c - how a virtual machine comes to an end */
+#include "base/exit_codes.h"
 #include "base/log.h"
-#include "vm/exit_codes.h"
 #include "vm/machine.h"
 
 #include <stdarg.h>

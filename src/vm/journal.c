@@ -97,14 +97,14 @@ static void take_line(enum log_level level, const char *name, const char *text)
 		log_warn("nobody listens at " SYSLOG_PATH " any more; lines go to stderr only");
 }
 
-void journal_start(enum journal_syslog syslog, const char *tag)
+void journal_start(enum syslog_use use, const char *tag)
 {
 	int r = 0;
 
 	log_sink_set(take_line);
-	if (syslog == JOURNAL_SYSLOG_ON || (syslog == JOURNAL_SYSLOG_AUTO && !log_is_journal()))
+	if (use == SYSLOG_ON || (use == SYSLOG_AUTO && !log_is_journal()))
 		r = syslog_open(&host, SYSLOG_PATH, tag);
-	if (r < 0 && syslog == JOURNAL_SYSLOG_ON)
+	if (r < 0 && use == SYSLOG_ON)
 		log_warn("--syslog: " SYSLOG_PATH ": %s; lines go to stderr only", strerror(-r));
 }
 

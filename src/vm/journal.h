@@ -12,20 +12,15 @@
 #include "base/err.h"
 #include "base/json.h"
 #include "base/log.h"
+#include "base/syslog.h"
 
 #include <stdbool.h>
 #include <stdint.h>
 
 enum { JOURNAL_LINES = 512, JOURNAL_BYTES = 65536 };
 
-enum journal_syslog {
-	JOURNAL_SYSLOG_AUTO, /* if somebody listens, and stderr is not the journal already */
-	JOURNAL_SYSLOG_ON,   /* a warning if nobody does */
-	JOURNAL_SYSLOG_OFF,
-};
-
 /* Begins to keep lines, and to send them on; before the jail.  tag is kept, not copied. */
-void journal_start(enum journal_syslog syslog, const char *tag);
+void journal_start(enum syslog_use use, const char *tag);
 void journal_stop(void);
 
 /*

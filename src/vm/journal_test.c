@@ -71,7 +71,7 @@ static void lines_are_told_with_who_said_them(void **state)
 	uint64_t since = now();
 
 	(void)state;
-	journal_start(JOURNAL_SYSLOG_OFF, "crosvm");
+	journal_start(SYSLOG_OFF, "crosvm");
 	log_warn("a \"b\" \\ \x1b[2J");
 	log_line(LOG_LEVEL_INFO, "block0", "c");
 	log_debug("is not shown");
@@ -92,7 +92,7 @@ static void oldest_lines_make_room_for_new_ones(void **state)
 	uint64_t since = now();
 
 	(void)state;
-	journal_start(JOURNAL_SYSLOG_OFF, "crosvm");
+	journal_start(SYSLOG_OFF, "crosvm");
 	for (int i = 0; i < 3 * JOURNAL_LINES; i++)
 		log_info("line %d", i);
 	reply(0, 0, REPLY_ROOM);
@@ -115,7 +115,7 @@ static void long_replies_come_in_parts(void **state)
 	unsigned n = 0;
 
 	(void)state;
-	journal_start(JOURNAL_SYSLOG_OFF, "crosvm");
+	journal_start(SYSLOG_OFF, "crosvm");
 	for (int i = 0; i < 40; i++)
 		log_info("%040d", 0);
 	journal_stop();
@@ -131,7 +131,7 @@ static void long_replies_come_in_parts(void **state)
 static void last_lines_only(void **state)
 {
 	(void)state;
-	journal_start(JOURNAL_SYSLOG_OFF, "crosvm");
+	journal_start(SYSLOG_OFF, "crosvm");
 	for (int i = 0; i < 9; i++)
 		log_info("line %d", i);
 	journal_stop();

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* operate.c - what the control socket asks of a running machine; on the main thread */
+#include "base/exit_codes.h"
 #include "devices/device.h"
-#include "vm/exit_codes.h"
 #include "vm/machine.h"
 
 #include <errno.h>

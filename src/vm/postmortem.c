@@ -2,12 +2,12 @@
 /* postmortem.c - what is left of a VM that ended badly: its flight recorder, in a file */
 #include "vm/postmortem.h"
 
+#include "base/exit_codes.h"
 #include "base/fd.h"
 #include "base/log.h"
+#include "config/names.h"
 #include "jail/seccomp.h"
 #include "vm/devices.h"
-#include "vm/exit_codes.h"
-#include "vm/names.h"
 #include "vm/recorder.h"
 
 #include <errno.h>

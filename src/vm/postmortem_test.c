@@ -2,10 +2,10 @@
 /* postmortem_test.c - what is left of VMs, by how they ended */
 #include "vm/postmortem.h"
 
+#include "base/exit_codes.h"
 #include "base/fd.h"
 #include "base/log.h"
 #include "vm/devices.h"
-#include "vm/exit_codes.h"
 #include "vm/recorder.h"
 
 #include <errno.h>

@@ -276,23 +276,3 @@ uint64_t pressure_look_ns(const struct pressure *p, const struct balloon_reading
 	return (r->available_bytes / NEAR_MARGINS < r->margin_bytes ? LOOK_NEAR_S : LOOK_FAR_S) *
 	       SECOND_NS;
 }
-
-static const char *const names[] = {
-	[PRESSURE_AUTO] = "auto",
-	[PRESSURE_CHROMEOS] = "chromeos",
-	[PRESSURE_PSI] = "psi",
-	[PRESSURE_OFF] = "off",
-};
-
-const char *pressure_name(enum pressure_kind kind)
-{
-	return names[kind];
-}
-
-enum pressure_kind pressure_kind(const char *name)
-{
-	for (size_t i = 0; i < ARRAY_LEN(names); i++)
-		if (strcmp(names[i], name) == 0)
-			return (enum pressure_kind)i;
-	return PRESSURE_AUTO;
-}

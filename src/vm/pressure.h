@@ -20,12 +20,11 @@
 #include "base/attr.h"
 #include "base/err.h"
 #include "base/loop.h"
+#include "config/balloon_config.h"
 #include "vm/balloon_policy.h"
 
 #include <stdbool.h>
 #include <stdint.h>
-
-enum pressure_kind { PRESSURE_AUTO, PRESSURE_CHROMEOS, PRESSURE_PSI, PRESSURE_OFF };
 
 struct pressure_paths {
 	const char *chromeos_notice, *chromeos_margin, *chromeos_available;
@@ -65,7 +64,3 @@ int pressure_read(const struct pressure *p, struct balloon_reading *ret, struct 
 
 /* In how many nanoseconds to read again without a notice, after this reading; 0: never. */
 uint64_t pressure_look_ns(const struct pressure *p, const struct balloon_reading *r);
-
-/* "auto", "chromeos", "psi", "off"; and back: PRESSURE_AUTO for any other word. */
-const char *pressure_name(enum pressure_kind kind);
-enum pressure_kind pressure_kind(const char *name);
