@@ -17,9 +17,10 @@ all_names=()
 
 ours() { git ls-files --cached --others --exclude-standard "$@"; }
 
-compile() { # BUILD [ninja arguments]: only what failed is printed
+compile() ( # BUILD [ninja arguments]: only what failed is printed; one at a time in a build
+	flock 9
 	ninja -C "$@" >"$1/ninja.log" 2>&1 || { grep -v '^\[' "$1/ninja.log" && return 1; }
-}
+) 9>"$1/lint.lock"
 
 check_gcc() { compile $gcc; }
 check_clang() { compile $clang; }
