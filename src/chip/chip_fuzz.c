@@ -162,7 +162,7 @@ static void step(struct chips *c, struct bus *ports, struct script *s)
 		if (what & 8)
 			port_fill(ports, s);
 		else if (what & 16)
-			pm_power_button(&c->pm);
+			(void)!pm_power_button(&c->pm);
 		else
 			uart8250_break(&c->uarts[(what >> 5) % CHIPS_UARTS]);
 		break;

@@ -194,10 +194,10 @@ static void power_button_interrupts_when_enabled(void **state)
 {
 	struct pc *pc = *state;
 
-	pm_power_button(&pc->chips.pm);
-	assert_false(pc->levels[PM_SCI_GSI]);
-	assert_int_equal(in(pc, PM_EVENT, 4), 0x0100);
 	out(pc, PM_EVENT + 2, 2, 0xffff);
+	assert_false(pc->levels[PM_SCI_GSI]);
+	assert_true(pm_power_button(&pc->chips.pm));
+	assert_true(pm_power_button(&pc->chips.pm));
 	assert_true(pc->levels[PM_SCI_GSI]);
 	assert_int_equal(in(pc, PM_EVENT, 4), 0x07210100);
 
@@ -206,6 +206,26 @@ static void power_button_interrupts_when_enabled(void **state)
 	out(pc, PM_EVENT, 2, 0x0100);
 	assert_false(pc->levels[PM_SCI_GSI]);
 	assert_int_equal(in(pc, PM_EVENT, 2), 0);
+	assert_true(pm_power_button(&pc->chips.pm));
+	assert_true(pc->levels[PM_SCI_GSI]);
+}
+
+static void power_button_that_is_not_enabled_is_not_pressed(void **state)
+{
+	struct pc *pc = *state;
+
+	assert_false(pm_power_button(&pc->chips.pm));
+	out(pc, PM_EVENT + 2, 2, 0x0621); /* all else */
+	assert_false(pm_power_button(&pc->chips.pm));
+	assert_int_equal(in(pc, PM_EVENT, 2), 0);
+	out(pc, PM_EVENT + 3, 1, 0x01);
+	assert_false(pc->levels[PM_SCI_GSI]);
+	assert_true(pm_power_button(&pc->chips.pm));
+	out(pc, PM_EVENT + 2, 2, 0); /* with the press not taken */
+	assert_false(pc->levels[PM_SCI_GSI]);
+	assert_false(pm_power_button(&pc->chips.pm));
+	out(pc, PM_EVENT + 2, 2, 0x0100);
+	assert_true(pc->levels[PM_SCI_GSI]);
 }
 
 static void timer_counts_at_its_frequency(void **state)
@@ -375,6 +395,7 @@ int main(void)
 		T(sleep_may_be_asked_for_by_bytes),
 		T(other_sleep_types_are_refused),
 		T(power_button_interrupts_when_enabled),
+		T(power_button_that_is_not_enabled_is_not_pressed),
 		T(timer_counts_at_its_frequency),
 		T(gap_between_control_and_timer_reads_as_zero),
 		T(reset_control_resets_on_the_rising_bit),

@@ -160,10 +160,15 @@ void pm_fini(struct pm *p)
 		pthread_mutex_destroy(&p->lock);
 }
 
-void pm_power_button(struct pm *p)
+bool pm_power_button(struct pm *p)
 {
+	bool is_enabled;
+
 	pthread_mutex_lock(&p->lock);
-	p->status |= POWER_BUTTON;
+	is_enabled = p->enable & POWER_BUTTON;
+	if (is_enabled)
+		p->status |= POWER_BUTTON;
 	sci_update(p);
 	pthread_mutex_unlock(&p->lock);
+	return is_enabled;
 }

@@ -8,11 +8,13 @@
  *	0x608  PM_TMR, 4 bytes: 32 bits at 3.579545 MHz (TMR_VAL_EXT)
  *	0xCF9  reset control, 1 byte: 0x06 and 0x0E reset
  *
- * ACPI is always enabled (no SMI command port).  Sleeping with type PM_SLEEP_S5 powers off; other
+ * The power button interrupts by the SCI; the guest enables it, reads that it was pressed, and clears
+ * that.  ACPI is always enabled (no SMI command port).  Sleeping with type PM_SLEEP_S5 powers off; other
  * types are refused: nothing happens.
  */
 #pragma once
 
+#include "base/attr.h"
 #include "bus/bus.h"
 #include "chip/events.h"
 #include "chip/line.h"
@@ -52,5 +54,8 @@ struct pm {
 void pm_init(struct pm *p, const struct chip_events *events, struct line *sci);
 void pm_fini(struct pm *p);
 
-/* Presses the power button: the guest shuts down if it wants to.  Any thread. */
-void pm_power_button(struct pm *p);
+/*
+ * Presses the power button: the guest shuts down if it wants to.  False, and nothing happens: the
+ * guest did not enable the button, so it would not hear of it.  Any thread.
+ */
+bool pm_power_button(struct pm *p) MUST_CHECK;
