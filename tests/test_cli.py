@@ -193,7 +193,7 @@ def test_status_suspend_resume_stop(crosvm, vm, tmp_path):
     assert crosvm('suspend', sock).returncode == 0
     again = crosvm('suspend', sock)
     assert again.returncode == 1
-    assert lines(again) == [f'crosvm: {sock}: suspend: the VM is suspended already']
+    assert lines(again) == [f'crosvm: {sock}: suspend: the VM is suspended; resume lets it go on']
     assert crosvm('status', sock).stdout.startswith(f'{sock}: suspended, process ')
     assert crosvm('resume', sock).returncode == 0
     assert crosvm('stop', sock).returncode == 0
@@ -316,7 +316,7 @@ def test_hostile_client_gets_an_error_and_hurts_nobody(crosvm, vm, tmp_path):
     assert vm.process.poll() is None
 
 
-@pytest.mark.parametrize('command', ['stop', 'suspend', 'resume', 'status'])
+@pytest.mark.parametrize('command', ['stop', 'powerbtn', 'suspend', 'resume', 'status'])
 def test_client_names_socket_and_cause(crosvm, tmp_path, command):
     none, plain = tmp_path / 'none', tmp_path / 'plain'
     plain.write_text('')

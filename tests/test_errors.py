@@ -340,8 +340,8 @@ POLICY_ROWS = [(['policy', *row], ['policy', *words], USAGE) for row, words in [
 ]]
 
 # Clients of the control socket, with sockets that nobody serves.
-CLIENTS = {'stop': [], 'log': [], 'trace': [], 'suspend': [], 'resume': [], 'status': [],
-           'balloon-stats': [], 'balloon': ['256']}
+CLIENTS = {'stop': [], 'powerbtn': [], 'log': [], 'trace': [], 'suspend': [], 'resume': [],
+           'status': [], 'balloon-stats': [], 'balloon': ['256']}
 CLIENT_ROWS = [([command, *before, *row], [command, *words], code)
                for command, before in CLIENTS.items() for row, words, code in [
     ([], ['socket is missing', 'SOCKET'], USAGE),
@@ -449,6 +449,7 @@ def fixture_vm(folder):
     (['limit', 'SOCKET', 'block0', 'bps=x'], ['bps', '"x"']),
     (['limit', 'SOCKET', 'block0', 'foo=1'], ['"foo"', 'known:']),
     (['resume', 'SOCKET'], ['running already']),
+    (['powerbtn', 'SOCKET'], ['powerbtn', 'does not listen', 'ACPI', 'crosvm stop']),
 ], ids=name)
 def test_refusal_of_a_running_machine_is_one_line(vm, crosvm, arguments, words):
     words = [str(vm.socket), *words]

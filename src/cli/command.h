@@ -73,6 +73,7 @@ int command_run(int argc, char **argv);
 
 /* Clients of the control socket: crosvm stop [--json] SOCKET... and so on. */
 int command_stop(int argc, char **argv);
+int command_powerbtn(int argc, char **argv);
 int command_suspend(int argc, char **argv);
 int command_resume(int argc, char **argv);
 int command_status(int argc, char **argv);

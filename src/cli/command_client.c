@@ -185,6 +185,7 @@ static bool are_fresh(const char *reply)
 
 static const struct request requests[] = {
 	{"stop", .ends_vm = true},
+	{"powerbtn"},
 	{"suspend"},
 	{"resume"},
 	{"status", .show = show_status},
@@ -302,6 +303,11 @@ static int request_main(const struct request *request, int argc, char **argv)
 int command_stop(int argc, char **argv)
 {
 	return request_main(find("stop"), argc, argv);
+}
+
+int command_powerbtn(int argc, char **argv)
+{
+	return request_main(find("powerbtn"), argc, argv);
 }
 
 int command_suspend(int argc, char **argv)

@@ -22,6 +22,8 @@ const struct command commands[] = {
 	{"run", command_run, "Boots a virtual machine", "KERNEL", NULL, NULL},
 	{"stop", command_stop, "Ends virtual machines", "SOCKET...", command_json_args,
 	 "In good order, but the guests are not asked.\n" SOCKET_ABOUT},
+	{"powerbtn", command_powerbtn, "Asks guests to shut down", "SOCKET...", command_json_args,
+	 "By their ACPI power button, and without waiting for it.\n" SOCKET_ABOUT},
 	{"suspend", command_suspend, "Stops the vCPUs of virtual machines", "SOCKET...",
 	 command_json_args, SOCKET_ABOUT},
 	{"resume", command_resume, "Lets the vCPUs of virtual machines go on", "SOCKET...",

@@ -75,6 +75,7 @@ struct control_ops {
 	void (*stop)(void *vm); /* ends the loop; the reply goes out first */
 	int (*suspend)(void *vm, struct err *e);
 	int (*resume)(void *vm, struct err *e);
+	int (*power_button)(void *vm, struct err *e); /* presses it */
 	void (*status)(void *vm, struct control_status *ret); /* *ret is zeroed */
 
 	/* The device of that type and name; name "": the only one of the type. NULL with *e set. */

@@ -76,6 +76,14 @@ static int handle_resume(struct control_client *k, void *arguments, struct json 
 	return k->control->ops->resume(k->control->vm, e);
 }
 
+static int handle_powerbtn(struct control_client *k, void *arguments, struct json *reply,
+			   struct err *e)
+{
+	(void)arguments;
+	(void)reply;
+	return k->control->ops->power_button(k->control->vm, e);
+}
+
 static int handle_status(struct control_client *k, void *arguments, struct json *reply,
 			 struct err *e)
 {
@@ -181,6 +189,9 @@ static int handle_trace(struct control_client *k, void *arguments, struct json *
 static const struct command commands[] = {
 	{"stop", no_opts, ALWAYS, handle_stop,
 	 "Ends the VM in good order; the guest is neither asked nor told"},
+	{"powerbtn", no_opts, WHILE_RUNNING, handle_powerbtn,
+	 "Presses the power button of ACPI, which asks the guest to shut down; the reply does not "
+	 "wait for that"},
 	{"suspend", no_opts, WHILE_RUNNING, handle_suspend, "Stops the vCPUs until resume"},
 	{"resume", no_opts, WHILE_SUSPENDED, handle_resume, "Lets the vCPUs go on"},
 	{"status", no_opts, ALWAYS, handle_status,
@@ -210,7 +221,9 @@ static int check_permit(struct control *c, const struct command *command, struct
 
 	if (command->permit & (is_suspended ? WHILE_SUSPENDED : WHILE_RUNNING))
 		return 0;
-	return err_say(e, EBUSY, "the VM is %s already", is_suspended ? "suspended" : "running");
+	return err_say(e, EBUSY, "%s",
+		       is_suspended ? "the VM is suspended; resume lets it go on"
+				    : "the VM is running already");
 }
 
 static int run(struct control_client *k, const struct command *command, const char *text,

@@ -25,7 +25,7 @@ static const uint64_t fake_exits[2][CPU_COUNTERS] = {
 	[1] = {[CPU_EXITS_IO] = 70, [CPU_EXITS_HLT] = 7}};
 
 struct fake_vm {
-	bool is_suspended, is_stopped, refuses;
+	bool is_suspended, is_stopped, is_pressed, refuses;
 	struct control_balloon change; /* asked for last */
 	unsigned ndevices;
 	unsigned nlamps; /* of the devices: those with a control socket */
@@ -79,6 +79,16 @@ static inline int fake_resume(void *vm, struct err *e)
 {
 	(void)e;
 	((struct fake_vm *)vm)->is_suspended = false;
+	return 0;
+}
+
+static inline int fake_power_button(void *vm, struct err *e)
+{
+	struct fake_vm *f = vm;
+
+	if (f->refuses)
+		return err_say(e, ENODEV, "nobody listens");
+	f->is_pressed = true;
 	return 0;
 }
 
@@ -143,6 +153,7 @@ static const struct control_ops ops = {
 	.stop = fake_stop,
 	.suspend = fake_suspend,
 	.resume = fake_resume,
+	.power_button = fake_power_button,
 	.status = fake_status,
 	.types = types,
 	.find_device = fake_find,

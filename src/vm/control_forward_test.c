@@ -58,9 +58,9 @@ static void device_answers_its_commands(void **state)
 	hear(fd, "");
 	assert_false(vm.is_suspended); /* in their order */
 	say(other, "help\n");
-	hear(other, "{\"ok\":true,\"commands\":[\"stop\",\"suspend\",\"resume\",\"status\","
-		    "\"counters\",\"balloon\",\"log\",\"trace\",\"help\",\"lamp-dim\","
-		    "\"lamp-flash\"]}\n");
+	hear(other, "{\"ok\":true,\"commands\":[\"stop\",\"powerbtn\",\"suspend\","
+		    "\"resume\",\"status\",\"counters\",\"balloon\",\"log\",\"trace\","
+		    "\"help\",\"lamp-dim\",\"lamp-flash\"]}\n");
 	lamp_says(1, "{\"ok\":true,\"before\":[2]}");
 	hear(fd, "{\"ok\":true,\"before\":[2]}\n{\"ok\":true}\n");
 	lamps_end();

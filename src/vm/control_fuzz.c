@@ -53,6 +53,15 @@ static int resume_vm(void *vm, struct err *e)
 	return 0;
 }
 
+static int power_button(void *vm, struct err *e)
+{
+	static bool listens;
+
+	(void)vm;
+	listens = !listens;
+	return listens ? 0 : err_say(e, ENODEV, "nobody listens");
+}
+
 static const uint64_t exits[CPU_COUNTERS];
 
 static void status(void *vm, struct control_status *ret)
@@ -109,9 +118,9 @@ static void tell_trace(void *vm, unsigned last_max, struct json *reply)
 
 static void start(void)
 {
-	static const struct control_ops ops = {types,       is_suspended,  stop,
-					       suspend_vm,  resume_vm,     status,
-					       find_device, change_balloon, tell_trace};
+	static const struct control_ops ops = {types,          is_suspended, stop,   suspend_vm,
+					       resume_vm,      power_button, status, find_device,
+					       change_balloon, tell_trace};
 	struct err e;
 
 	snprintf(address.sun_path, sizeof(address.sun_path), "/tmp/control-fuzz-%d.sock",

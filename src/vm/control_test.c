@@ -67,8 +67,8 @@ static void commands_are_answered_in_order(void **state)
 	say(fd, "suspend\nresume\nhelp\n");
 
 	hear(fd, "{\"ok\":true}\n{\"ok\":true}\n"
-		 "{\"ok\":true,\"commands\":[\"stop\",\"suspend\",\"resume\",\"status\","
-		 "\"counters\",\"balloon\","
+		 "{\"ok\":true,\"commands\":[\"stop\",\"powerbtn\",\"suspend\",\"resume\","
+		 "\"status\",\"counters\",\"balloon\","
 		 "\"log\",\"trace\",\"help\",\"lamp-dim\",\"lamp-flash\"]}\n");
 	assert_false(vm.is_suspended);
 	close(fd);
@@ -147,8 +147,30 @@ static void state_decides_what_is_permitted(void **state)
 	hear(fd, "{\"ok\":false,\"error\":\"resume: the VM is running already\"}\n");
 	say(fd, "suspend\nsuspend\n");
 	hear(fd, "{\"ok\":true}\n"
-		 "{\"ok\":false,\"error\":\"suspend: the VM is suspended already\"}\n");
+		 "{\"ok\":false,\"error\":\"suspend: the VM is suspended; resume lets it "
+		 "go on\"}\n");
 	assert_true(vm.is_suspended);
+	say(fd, "powerbtn\n");
+	hear(fd, "{\"ok\":false,\"error\":\"powerbtn: the VM is suspended; resume lets it go "
+		 "on\"}\n");
+	assert_false(vm.is_pressed);
+	close(fd);
+}
+
+static void power_button_is_pressed_or_it_is_told_why_not(void **state)
+{
+	int fd = client();
+
+	(void)state;
+	vm.refuses = true;
+	say(fd, "powerbtn\n");
+	hear(fd, "{\"ok\":false,\"error\":\"powerbtn: nobody listens\"}\n");
+	assert_false(vm.is_pressed);
+	vm.refuses = false;
+	say(fd, "powerbtn\n");
+	hear(fd, "{\"ok\":true}\n");
+	assert_true(vm.is_pressed);
+	assert_false(vm.is_stopped);
 	close(fd);
 }
 
@@ -545,6 +567,7 @@ int main(void)
 		TEST(counters_are_told_whatever_a_device_wrote),
 		TEST(stop_is_answered_at_once),
 		TEST(state_decides_what_is_permitted),
+		TEST(power_button_is_pressed_or_it_is_told_why_not),
 		TEST(failure_of_the_vm_is_passed_on),
 		TEST(nonsense_is_answered_and_the_connection_stays),
 		TEST(line_that_is_too_long_is_skipped),

@@ -40,6 +40,17 @@ static int resume_vm(void *vm, struct err *e)
 	return 0;
 }
 
+static int power_button(void *vm, struct err *e)
+{
+	struct machine *m = vm;
+
+	if (pm_power_button(&m->chips.pm))
+		return 0;
+	return err_say(e, ENODEV,
+		       "the guest does not listen to its power button: it was started without "
+		       "ACPI, lacks the driver, or is not that far yet; crosvm stop ends it");
+}
+
 static void status(void *vm, struct control_status *ret)
 {
 	struct machine *m = vm;
@@ -88,6 +99,7 @@ const struct control_ops machine_control_ops = {
 	.stop = stop,
 	.suspend = suspend_vm,
 	.resume = resume_vm,
+	.power_button = power_button,
 	.status = status,
 	.find_device = find_device,
 	.balloon = change_balloon,

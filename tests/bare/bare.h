@@ -82,4 +82,5 @@ uint64_t pm_timer_wait(uint32_t ticks);
 /* The guests. */
 void test_ports(void), test_strings(void), test_memory(void), test_pit(void), test_apic(void),
 	test_serial_interrupt(void), test_echo(void), test_smp(void), test_pci(void),
-	test_clock(void), test_tables(void), test_flood(void), test_end(void), test_halt(void);
+	test_clock(void), test_tables(void), test_flood(void), test_end(void), test_halt(void),
+	test_power_button(void);

@@ -11,7 +11,13 @@ enum {
 	TIMER = 0x40, /* vectors */
 	SERIAL = 0x41,
 	CALL = 0x42,
+	SCI = 0x43,
+	PM_STATUS = 0x600,
+	PM_ENABLE = 0x602,
+	PM_CONTROL = 0x604,
 	PM_TIMER = 0x608,
+	POWER_BUTTON = 0x100,
+	SLEEP_S5 = 5 << 10 | 1 << 13,
 };
 
 static volatile uint32_t ticks, received, calls;
@@ -227,6 +233,45 @@ void test_smp(void)
 	print("others 0x");
 	print_hex(others_started);
 	print("\n");
+}
+
+/*
+ * The power button: interrupts for each press until the status is cleared.  After the last of
+ * presses=N: off=1 powers off, deaf=1 goes on without an end.
+ */
+static volatile uint32_t presses;
+
+static void button_pressed(void)
+{
+	if (inw(PM_STATUS) & POWER_BUTTON) { /* a level may interrupt once more when it is gone */
+		outw(PM_STATUS, POWER_BUTTON);
+		CHECK(inw(PM_STATUS) & POWER_BUTTON, 0);
+		presses++;
+	}
+	apic_eoi();
+}
+
+void test_power_button(void)
+{
+	uint32_t wanted = (uint32_t)option_number("presses");
+
+	pic_init(0);
+	apic_init();
+	interrupt_handle(SCI, button_pressed);
+	ioapic_route(9, SCI, true);
+	CHECK(inw(PM_CONTROL) & 1, 1); /* ACPI is on */
+	outw(PM_ENABLE, POWER_BUTTON);
+	CHECK(inw(PM_ENABLE), POWER_BUTTON);
+	print("listening\n");
+	for (uint32_t i = 1; i <= wanted; i++) {
+		wait_for(&presses, i);
+		print("pressed\n");
+	}
+	if (option_number("off"))
+		outw(PM_CONTROL, SLEEP_S5);
+	for (uint32_t i = wanted; option_number("off") || option_number("deaf"); i++)
+		wait_for(&presses, i + 1);
+	CHECK(presses, wanted);
 }
 
 void test_halt(void)

@@ -164,7 +164,7 @@ static const struct {
 	{"pit", test_pit},	 {"apic", test_apic},	    {"serial", test_serial_interrupt},
 	{"echo", test_echo},	 {"smp", test_smp},	    {"pci", test_pci},
 	{"clock", test_clock},	 {"tables", test_tables},   {"flood", test_flood},
-	{"end", test_end},	 {"halt", test_halt},
+	{"end", test_end},	 {"halt", test_halt},	    {"button", test_power_button},
 };
 
 void main(uint32_t info)
