@@ -4,6 +4,7 @@
 #include "devices/device.h"
 #include "devices/harness_test.h"
 #include "devices/serve.h"
+#include "jail/filter_run.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -17,6 +18,7 @@
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/un.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -278,11 +280,36 @@ static void test_only_who_listens_may_accept(void **state)
 	assert_true(may(device_calls(rng, false), "getrandom"));
 }
 
+static int fcntl_outcome(const struct rules *r, int command, int argument)
+{
+	return rules_outcome(r, SYS_fcntl, (uint64_t[6]){3, (uint64_t)command, (uint64_t)argument});
+}
+
+/* Eventfds are main's too, with their flags: it would wait for ever for one that was made to. */
+static void test_no_device_can_make_what_it_shares_wait(void **state)
+{
+	(void)state;
+	for (const struct device_type *const *t = device_types; *t; t++) {
+		struct rules *r = rules_new(names_arch_native());
+		struct err e = {0};
+
+		assert_non_null(r);
+		assert_int_equal(rules_calls_add(r, seccomp_common, &e), 0);
+		assert_int_equal(rules_calls_add(r, device_calls(*t, true), &e), 0);
+		assert_int_equal(fcntl_outcome(r, F_SETFL, O_NONBLOCK), RULE_ALLOW);
+		assert_int_equal(fcntl_outcome(r, F_SETFL, 0), RULE_KILL);
+		assert_int_equal(fcntl_outcome(r, F_SETFL, O_NONBLOCK | O_APPEND), RULE_KILL);
+		assert_int_equal(fcntl_outcome(r, F_ADD_SEALS, O_NONBLOCK), RULE_KILL);
+		free(r);
+	}
+}
+
 int main(void)
 {
 	static const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_wrong_command_lines_say_what_is_wrong),
 		cmocka_unit_test(test_only_who_listens_may_accept),
+		cmocka_unit_test(test_no_device_can_make_what_it_shares_wait),
 		cmocka_unit_test(test_help_names_devices_and_options),
 		cmocka_unit_test(test_what_cannot_be_opened_is_told),
 		cmocka_unit_test(test_front_ends_are_served_one_after_the_other),
