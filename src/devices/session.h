@@ -115,7 +115,7 @@ void memory_fini(struct session *s);
 /* The guest address of a user address of the front end; false if it is in no region. */
 bool memory_find(const struct session *s, uint64_t user, gpa *ret) MUST_CHECK;
 
-/* A file that has room for the log of every queue, made before the jail; or -errno. */
+/* A file of a sealed size with room for the log of every queue, made before the jail; or -errno. */
 int inflight_file_create(const struct device *d) MUST_CHECK;
 
 /* Begins a new log in that file and maps it; the front end is to keep the file. */

@@ -9,6 +9,7 @@
 
 #include "base/fd.h"
 #include "base/num.h"
+#include "mem/memfd.h"
 
 #include <errno.h>
 #include <string.h>
@@ -173,12 +174,10 @@ static int inflight_map(struct session *s, const struct vu_inflight *desc, int f
 
 int inflight_file_create(const struct device *d)
 {
-	auto_fd fd = memfd_create("inflight", MFD_CLOEXEC);
 	uint64_t bytes = state_at(d) + round_up(d->type->state_size, 4096);
+	struct err e;
 
-	if (fd < 0 || ftruncate(fd, (off_t)bytes) < 0)
-		return -errno;
-	return fd_take(&fd);
+	return memfd_new("inflight", bytes, 0, &e);
 }
 
 int inflight_create(struct session *s, struct vu_inflight *desc)

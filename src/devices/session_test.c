@@ -11,6 +11,7 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -275,6 +276,20 @@ static int send_log(uint64_t size, uint64_t offset, uint16_t queues, uint16_t qu
 	return vu_tell(&h.d.conn, &m);
 }
 
+/* A captured device could fill the host's memory with it. */
+static void test_the_log_keeps_its_size(void **state)
+{
+	struct stat st;
+
+	(void)state;
+	assert_int_equal(fstat(h.d.inflight_fd, &st), 0);
+	assert_true(st.st_size > 0);
+	assert_int_equal(ftruncate(h.d.inflight_fd, st.st_size + 4096), -1);
+	assert_int_equal(ftruncate(h.d.inflight_fd, 0), -1);
+	assert_int_equal(pwrite(h.d.inflight_fd, "x", 1, st.st_size), -1);
+	expect_service();
+}
+
 static void test_impossible_logs_are_refused(void **state)
 {
 	int fd = memfd_create("log", MFD_CLOEXEC);
@@ -528,6 +543,7 @@ int main(void)
 		TEST(overlapping_regions_are_refused),
 		TEST(memory_may_be_replaced_while_queues_run),
 		TEST(memory_slots_come_and_go),
+		TEST(the_log_keeps_its_size),
 		TEST(impossible_logs_are_refused),
 		TEST(descriptors_of_the_wrong_kind_are_harmless),
 		TEST(polling_instead_of_kicks_is_refused),
