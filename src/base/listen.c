@@ -16,23 +16,38 @@
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
+#include <time.h>
 #include <unistd.h>
 
-/* The lock; a directory that cannot be read goes without. */
-static int directory_lock(const char *path)
+enum { LOCK_PAUSE_NS = 5000000, LOCK_TRIES = 400 };
+
+/* Many times as long as others need it; whoever may read the directory could keep it for ever. */
+static int lock_wait(int fd, const char *path, struct err *e)
+{
+	const struct timespec pause = {.tv_nsec = LOCK_PAUSE_NS};
+
+	for (int i = 0; flock(fd, LOCK_EX | LOCK_NB) < 0 && errno == EWOULDBLOCK; i++) {
+		if (i == LOCK_TRIES)
+			return err_say(e, EBUSY,
+				       "%s: another program keeps its directory locked (flock); "
+				       "choose another directory", path);
+		nanosleep(&pause, NULL);
+	}
+	return 0;
+}
+
+/* 0, and the lock; a directory that cannot be read goes without. */
+static int directory_lock(const char *path, int *ret_lock, struct err *e)
 {
 	char dir[sizeof(((struct sockaddr_un *)0)->sun_path)] = ".";
 	const char *slash = strrchr(path, '/');
-	int fd;
 
 	if (slash) {
 		memcpy(dir, path, (size_t)(slash - path) + 1);
 		dir[slash - path + 1] = '\0';
 	}
-	fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	if (fd >= 0)
-		flock(fd, LOCK_EX);
-	return fd;
+	*ret_lock = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	return *ret_lock < 0 ? 0 : lock_wait(*ret_lock, path, e);
 }
 
 /* Removes what a dead process left behind. */
@@ -90,8 +105,9 @@ int listen_at(const char *path, int backlog, mode_t mode, struct err *e)
 	memcpy(a.sun_path, path, strlen(path));
 	if (fchmod(fd, mode) < 0)
 		return err_set(e, errno, "cannot set the mode of %s", path);
-	lock = directory_lock(path);
-	r = name_take(fd, &a, e);
+	r = directory_lock(path, &lock, e);
+	if (r == 0)
+		r = name_take(fd, &a, e);
 	if (r == 0 && listen(fd, backlog) < 0) {
 		r = err_set(e, errno, "cannot listen at %s", path);
 		unlink(path);

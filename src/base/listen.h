@@ -9,7 +9,7 @@
 
 /*
  * A non-blocking stream socket that listens at path, or -errno.  A socket that nobody listens on is
- * replaced; one with a listener, or a file that is no socket, is an error.  The file gets mode less
- * the umask; removing it is up to the caller.
+ * replaced; one with a listener, or a file that is no socket, is an error, and -EBUSY a directory
+ * that somebody keeps locked.  The file gets mode less the umask; removing it is up to the caller.
  */
 int listen_at(const char *path, int backlog, mode_t mode, struct err *e) MUST_CHECK;

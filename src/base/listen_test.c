@@ -11,6 +11,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/socket.h>
 #include <sys/un.h>
 #include <unistd.h>
@@ -88,6 +89,18 @@ static void test_long_and_impossible_paths_are_refused(void **state)
 	assert_non_null(strstr(e.text, "/nowhere/at/all"));
 }
 
+static void test_a_locked_directory_is_not_waited_for_for_ever(void **state)
+{
+	auto_fd lock = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	struct err e = {0};
+
+	(void)state;
+	assert_int_equal(flock(lock, LOCK_SH), 0);
+	assert_int_equal(listen_at(path, 1, 0777, &e), -EBUSY);
+	assert_non_null(strstr(e.text, "another directory"));
+	assert_int_equal(access(path, F_OK), -1);
+}
+
 static int remove_path(void **state)
 {
 	(void)state;
@@ -121,6 +134,7 @@ int main(void)
 		TEST(live_socket_is_refused),
 		TEST(other_files_are_left_alone),
 		TEST(long_and_impossible_paths_are_refused),
+		TEST(a_locked_directory_is_not_waited_for_for_ever),
 	};
 
 	return cmocka_run_group_tests(tests, make_directory, remove_directory);
