@@ -6,7 +6,12 @@
 
 #include <sys/random.h>
 
-enum { REQUEST_MAX = 2048, PERIODS_A_SECOND = 10, PERIOD_NS = 1000000000 / PERIODS_A_SECOND };
+enum {
+	REQUEST_MIN = 64, /* what one that asks for less costs, in bytes: it is work too */
+	REQUEST_MAX = 2048,
+	PERIODS_A_SECOND = 10,
+	PERIOD_NS = 1000000000 / PERIODS_A_SECOND,
+};
 
 struct rng {
 	struct device device;
@@ -27,7 +32,7 @@ static void rng_kick(struct device *d, unsigned q)
 		if (getrandom(buf, n, 0) != (ssize_t)n || !chain_put(&c, buf, n))
 			vq_break(&d->queues[q], "no entropy");
 		vq_push(&d->queues[q], &c);
-		r->left -= min_u64(r->left, n);
+		r->left -= min_u64(r->left, max_u64(n, REQUEST_MIN));
 		if (r->left == 0)
 			timer_set(&r->timer, PERIOD_NS, 0);
 	}

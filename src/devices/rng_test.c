@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* rng_test.c - the entropy device, jailed and in a thread, with good, bad and absurd requests */
+#include "base/loop.h"
 #include "devices/harness_test.h"
 
 #include <errno.h>
@@ -154,6 +155,25 @@ static void test_rate_is_bounded(void **state)
 	assert_false(driver_poll(queue(), &used));
 }
 
+/* Or a driver with nothing but those would have all of a processor, and nobody else a turn. */
+static void test_requests_without_room_count_too(void **state)
+{
+	struct driver_used used;
+	struct driver_buf b;
+	uint64_t begin;
+
+	(void)state;
+	harness_start(&h, "rng", "rate=4K", HARNESS_THREAD, &split);
+	b = (struct driver_buf){driver_alloc(&h.d, 64, 64), 64, false};
+	while (driver_add(queue(), &b, 1) >= 0)
+		;
+	begin = clock_ns();
+	driver_kick(queue());
+	for (unsigned i = 0; i < QUEUE_SIZE; i++)
+		assert_int_equal(driver_wait(queue(), WAIT_MS, &used), 0);
+	assert_true(clock_ns() - begin > 200000000); /* two periods more than the first */
+}
+
 static void test_broken_queue_is_reported_and_heals_by_reset(void **state)
 {
 	(void)state;
@@ -290,6 +310,7 @@ int main(void)
 		TEST(request_without_room_is_returned_empty),
 		TEST(counters_rise_and_outlive_the_device),
 		TEST(rate_is_bounded),
+		TEST(requests_without_room_count_too),
 		TEST(broken_queue_is_reported_and_heals_by_reset),
 		TEST(reset_while_requests_wait),
 		cmocka_unit_test(test_no_notification_is_lost),
