@@ -79,8 +79,8 @@ part_thread() {
 	CC=clang compile build-tsan -Db_sanitize=thread -Dbuildtype=debugoptimized || {
 		failed build-tsan && return
 	}
-	local names=(aio kvm loop shared trace transport/frontend transport/threads vm/balloon
-		vm/control vm/cpus)
+	local names=(aio kvm loop shared trace transport/frontend transport/frontend_loss
+		transport/threads vm/balloon vm/control vm/cpus)
 	meson test -C build-tsan --no-rebuild "${names[@]}" >"$results/log" 2>&1 || {
 		cat "$results/log" && failed thread
 	}

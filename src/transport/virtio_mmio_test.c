@@ -1,9 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* virtio_mmio_test.c - registers, doorbells, interrupts */
 #include "base/fd.h"
-#include "bus/fake_host.h"
-#include "mem/memfd.h"
-#include "transport/fake_device.h"
+#include "transport/rig_test.h"
 #include "transport/virtio_mmio.h"
 #include "virtio/ids.h"
 
@@ -18,7 +16,6 @@
 #define BASE 0xe0001000ull
 
 enum {
-	QUEUES = 4,
 	GSI = 5,
 	QUEUE_RESET = 0xc0,
 	STATUS_DRIVER = VIRTIO_CONFIG_S_ACKNOWLEDGE | VIRTIO_CONFIG_S_DRIVER,
@@ -26,45 +23,16 @@ enum {
 	STATUS_READY = STATUS_FEATURES | VIRTIO_CONFIG_S_DRIVER_OK,
 };
 
-static struct bus mmio;
-static struct fake_host host;
-static struct loop loop;
-static struct gmem gmem;
-static struct frontend f;
 static struct virtio_mmio v;
-static struct fake_device device;
-
-static void lost(struct frontend *frontend, const char *why)
-{
-	(void)frontend;
-	fail_msg("the device was lost: %s", why);
-}
 
 static int set_up(void **state)
 {
 	struct err e;
-	struct frontend_args args = {
-		.name = "block0",
-		.virtio_id = VIRTIO_ID_BLOCK,
-		.nqueues = QUEUES,
-		.queue_size = 64,
-		.config_size = 16,
-		.gmem = &gmem,
-		.loop = &loop,
-		.lost = lost,
-	};
-	int fd = memfd_new("test", 1 << 20, false, &e);
 
 	(void)state;
-	gmem_init(&gmem);
-	assert_int_equal(gmem_map_take(&gmem, 0, 1 << 20, fd, 0), 0);
-	bus_init(&mmio);
-	fake_host_init(&host);
-	assert_int_equal(loop_init(&loop), 0);
-	assert_int_equal(frontend_init(&f, &args, &e), 0);
+	rig_init(rig_lost);
 	assert_int_equal(virtio_mmio_init(&v, &f, &mmio, BASE, &host.host, GSI, &e), 0);
-	fake_device_init(&device);
-	assert_int_equal(frontend_attach_take(&f, fake_device_start(&device), &e), 0);
+	rig_attach();
 	return frontend_wait(&f, &e);
 }
 
@@ -74,11 +42,7 @@ static int tear_down(void **state)
 	virtio_mmio_fini(&v);
 	assert_int_equal(host.nirqfds, 0);
 	assert_int_equal(host.ndoorbells, 0);
-	frontend_fini(&f);
-	fake_device_fini(&device);
-	bus_fini(&mmio);
-	loop_fini(&loop);
-	gmem_fini(&gmem);
+	rig_fini();
 	return 0;
 }
 
@@ -184,7 +148,7 @@ static void queues_out_of_range_are_nothing(void **state)
 	out(VIRTIO_MMIO_QUEUE_READY, 1);
 	assert_int_equal(in(VIRTIO_MMIO_QUEUE_NUM_MAX), 0);
 	assert_int_equal(in(VIRTIO_MMIO_QUEUE_READY), 0);
-	out(VIRTIO_MMIO_QUEUE_NOTIFY, QUEUES);
+	out(VIRTIO_MMIO_QUEUE_NOTIFY, RIG_QUEUES);
 	out(VIRTIO_MMIO_QUEUE_NOTIFY, UINT32_MAX);
 	assert_int_equal(host.ndoorbells, 0);
 }
@@ -239,7 +203,7 @@ static void doorbells_tell_queues_apart_by_value(void **state)
 static void calls_are_bound_to_the_line(void **state)
 {
 	(void)state;
-	for (unsigned q = 0; q < QUEUES; q++)
+	for (unsigned q = 0; q < RIG_QUEUES; q++)
 		assert_int_equal(fake_host_irqfd(&host, f.queues[q].call_fd), GSI);
 	assert_int_equal(fake_host_irqfd(&host, v.config_fd), GSI);
 	assert_int_equal(in(VIRTIO_MMIO_INTERRUPT_STATUS), 0);

@@ -1,10 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* virtio_pci_test.c - registers, doorbells, interrupts, the access capability */
 #include "base/fd.h"
-#include "bus/fake_host.h"
-#include "mem/memfd.h"
-#include "transport/fake_device.h"
-#include "transport/virtio_pci.h"
+#include "transport/rig_test.h"
 #include "virtio/ids.h"
 
 #include <linux/pci_regs.h>
@@ -17,17 +14,14 @@
 #include <cmocka.h>
 
 /* Where things are, as the capabilities say; see capabilities_describe_the_bar. */
-#define ECAM   0xe0000000ull
-#define MEM32  0xc0000000ull
-#define COMMON MEM32
-#define ISR    (MEM32 + 0x1000)
-#define CONFIG (MEM32 + 0x2000)
-#define NOTIFY (MEM32 + 0x3000)
-#define TABLE  (MEM32 + 0x4000)
-#define PBA    (MEM32 + 0x5000)
+#define COMMON RIG_MEM32
+#define ISR    (RIG_MEM32 + 0x1000)
+#define CONFIG (RIG_MEM32 + 0x2000)
+#define NOTIFY (RIG_MEM32 + 0x3000)
+#define TABLE  (RIG_MEM32 + 0x4000)
+#define PBA    (RIG_MEM32 + 0x5000)
 
 enum {
-	QUEUES = 4,
 	GSI = 17,
 	MESSAGE = 0xfee00000,
 	STATUS_DRIVER = VIRTIO_CONFIG_S_ACKNOWLEDGE | VIRTIO_CONFIG_S_DRIVER,
@@ -35,69 +29,24 @@ enum {
 	STATUS_READY = STATUS_FEATURES | VIRTIO_CONFIG_S_DRIVER_OK,
 };
 
-static const struct pci_layout layout = {
-	.ecam_base = ECAM,
-	.mem32_base = MEM32,
-	.mem32_size = 0x10000000,
-	.intx_gsi = {16, 17, 18, 19},
-};
-
-static struct bus mmio;
-static struct fake_host host;
-static struct pci_bus pci;
-static struct loop loop;
-static struct gmem gmem;
-static struct frontend f;
 static struct virtio_pci v;
-static struct fake_device device;
-
-static void lost(struct frontend *frontend, const char *why)
-{
-	(void)frontend;
-	fail_msg("the device was lost: %s", why);
-}
 
 static int set_up(void **state)
 {
 	struct err e;
-	struct frontend_args args = {
-		.name = "block0",
-		.virtio_id = VIRTIO_ID_BLOCK,
-		.nqueues = QUEUES,
-		.queue_size = 64,
-		.config_size = 16,
-		.gmem = &gmem,
-		.loop = &loop,
-		.lost = lost,
-	};
-	int fd = memfd_new("test", 1 << 20, false, &e);
 
 	(void)state;
-	gmem_init(&gmem);
-	assert_int_equal(gmem_map_take(&gmem, 0, 1 << 20, fd, 0), 0);
-	bus_init(&mmio);
-	fake_host_init(&host);
-	assert_int_equal(loop_init(&loop), 0);
-	assert_int_equal(pci_bus_init(&pci, &layout, NULL, &mmio, &host.host, &e), 0);
-	assert_int_equal(frontend_init(&f, &args, &e), 0);
-	assert_int_equal(virtio_pci_init(&v, &f, &pci, &host.host, &loop, &e), 0);
-	fake_device_init(&device);
-	assert_int_equal(frontend_attach_take(&f, fake_device_start(&device), &e), 0);
+	rig_init(rig_lost);
+	rig_pci_init(&v);
+	rig_attach();
 	return frontend_wait(&f, &e);
 }
 
 static int tear_down(void **state)
 {
 	(void)state;
-	virtio_pci_fini(&v);
-	assert_int_equal(host.nirqfds, 0);
-	assert_int_equal(host.ndoorbells, 0);
-	frontend_fini(&f);
-	fake_device_fini(&device);
-	pci_bus_fini(&pci);
-	bus_fini(&mmio);
-	loop_fini(&loop);
-	gmem_fini(&gmem);
+	rig_pci_fini(&v);
+	rig_fini();
 	return 0;
 }
 
@@ -122,12 +71,6 @@ static uint32_t config_in(unsigned at, unsigned size)
 static void config_out(unsigned at, unsigned size, uint32_t value)
 {
 	pci_config_write(&pci, 1, 0, at, size, value);
-}
-
-static void run_loop(void)
-{
-	for (unsigned i = 0; i < 4; i++)
-		assert_int_equal(loop_once(&loop, 0), 0);
 }
 
 static void accept_features(uint64_t features)
@@ -206,7 +149,7 @@ static void check_capability(unsigned at, unsigned type, uint64_t offset, unsign
 {
 	assert_int_equal(config_in(at + VIRTIO_PCI_CAP_CFG_TYPE, 1), type);
 	assert_int_equal(config_in(at + VIRTIO_PCI_CAP_BAR, 1), 0);
-	assert_int_equal(config_in(at + VIRTIO_PCI_CAP_OFFSET, 4), offset - MEM32);
+	assert_int_equal(config_in(at + VIRTIO_PCI_CAP_OFFSET, 4), offset - RIG_MEM32);
 	assert_int_equal(config_in(at + VIRTIO_PCI_CAP_LENGTH, 4), size);
 }
 
@@ -220,13 +163,13 @@ static void capabilities_describe_the_bar(void **state)
 			at[n++] = c;
 	assert_int_equal(n, 5);
 	check_capability(at[0], VIRTIO_PCI_CAP_COMMON_CFG, COMMON, 0x3c);
-	check_capability(at[1], VIRTIO_PCI_CAP_NOTIFY_CFG, NOTIFY, 4 * QUEUES);
+	check_capability(at[1], VIRTIO_PCI_CAP_NOTIFY_CFG, NOTIFY, 4 * RIG_QUEUES);
 	assert_int_equal(config_in(at[1] + 16, 4), 4);
 	check_capability(at[2], VIRTIO_PCI_CAP_ISR_CFG, ISR, 1);
 	check_capability(at[3], VIRTIO_PCI_CAP_DEVICE_CFG, CONFIG, 16);
-	check_capability(at[4], VIRTIO_PCI_CAP_PCI_CFG, MEM32, 0);
-	assert_int_equal(config_in(v.msix.capability + 4, 4), TABLE - MEM32);
-	assert_int_equal(config_in(v.msix.capability + 8, 4), PBA - MEM32);
+	check_capability(at[4], VIRTIO_PCI_CAP_PCI_CFG, RIG_MEM32, 0);
+	assert_int_equal(config_in(v.msix.capability + 4, 4), TABLE - RIG_MEM32);
+	assert_int_equal(config_in(v.msix.capability + 8, 4), PBA - RIG_MEM32);
 }
 
 /* ---- common structure ---- */
@@ -249,7 +192,7 @@ static void the_device_starts_through_registers(void **state)
 	(void)state;
 	start_with_msix();
 	assert_int_equal(in(COMMON + VIRTIO_PCI_COMMON_STATUS, 1), STATUS_READY);
-	assert_int_equal(in(COMMON + VIRTIO_PCI_COMMON_NUMQ, 2), QUEUES);
+	assert_int_equal(in(COMMON + VIRTIO_PCI_COMMON_NUMQ, 2), RIG_QUEUES);
 	assert_int_equal(device.vrings[1].desc, 0x20000);
 	assert_int_equal(device.vrings[1].avail, 0x21000);
 	assert_int_equal(device.vrings[1].used, 0x22000);
@@ -299,7 +242,8 @@ static void odd_sized_register_accesses_are_defined(void **state)
 	assert_int_equal(in(COMMON + VIRTIO_PCI_COMMON_DFSELECT, 4), 0);
 	assert_int_equal(in(COMMON + VIRTIO_PCI_COMMON_Q_SELECT, 2), 0);
 	assert_int_equal(in(COMMON + VIRTIO_PCI_COMMON_NUMQ, 4),
-			 QUEUES | STATUS_DRIVER << 16 | (uint32_t)frontend_generation(&f) << 24);
+			 RIG_QUEUES | STATUS_DRIVER << 16 |
+				 (uint32_t)frontend_generation(&f) << 24);
 	assert_int_equal(in(COMMON + VIRTIO_PCI_COMMON_Q_SIZE + 1, 1), 0);
 	assert_int_equal(in(COMMON + 0x3a, 8), 0); /* behind the end */
 	assert_int_equal(in(COMMON + 0xffc, 4), 0);
@@ -327,7 +271,7 @@ static void doorbells_follow_the_bar(void **state)
 	assert_int_equal(host.ndoorbells, 2);
 	assert_int_equal(fake_host_doorbell(&host, NOTIFY, 0), f.queues[0].kick_fd);
 	assert_int_equal(fake_host_doorbell(&host, NOTIFY + 4, 1), f.queues[1].kick_fd);
-	config_out(PCI_BASE_ADDRESS_0, 4, MEM32 + 0x100000);
+	config_out(PCI_BASE_ADDRESS_0, 4, RIG_MEM32 + 0x100000);
 	assert_int_equal(host.ndoorbells, 2);
 	assert_int_equal(fake_host_doorbell(&host, NOTIFY, 0), -1);
 	assert_int_equal(fake_host_doorbell(&host, NOTIFY + 0x100000, 0), f.queues[0].kick_fd);
@@ -343,7 +287,7 @@ static void notifications_that_exit_are_passed_on(void **state)
 {
 	(void)state;
 	out(NOTIFY + 4 * 3, 2, 3);
-	out(NOTIFY + 4 * QUEUES, 2, 0);
+	out(NOTIFY + 4 * RIG_QUEUES, 2, 0);
 	out(NOTIFY + 0xffe, 2, 0);
 	assert_int_equal(fd_drain(f.queues[3].kick_fd), 1);
 	assert_int_equal(in(NOTIFY, 4), 0);
@@ -369,7 +313,7 @@ static void calls_of_masked_vectors_become_pending(void **state)
 	assert_int_equal(host.nirqfds, 1);
 	call(0);
 	assert_int_equal(in(PBA, 8), 1 << 1); /* without the loop having run */
-	run_loop();
+	rig_run();
 	assert_int_equal(host.nsent, 0);
 	unmask(1, false);
 	assert_int_equal(host.nsent, 1);
@@ -405,14 +349,14 @@ static void vectors_out_of_range_are_refused(void **state)
 {
 	(void)state;
 	start_with_msix();
-	out(COMMON + VIRTIO_PCI_COMMON_MSIX, 2, QUEUES + 1);
+	out(COMMON + VIRTIO_PCI_COMMON_MSIX, 2, RIG_QUEUES + 1);
 	assert_int_equal(in(COMMON + VIRTIO_PCI_COMMON_MSIX, 2), VIRTIO_MSI_NO_VECTOR);
 	out(COMMON + VIRTIO_PCI_COMMON_Q_SELECT, 2, 0);
 	out(COMMON + VIRTIO_PCI_COMMON_Q_MSIX, 2, 0x1000);
 	assert_int_equal(in(COMMON + VIRTIO_PCI_COMMON_Q_MSIX, 2), VIRTIO_MSI_NO_VECTOR);
 	assert_int_equal(fake_host_irqfd(&host, f.queues[0].call_fd), -1);
 	call(0);
-	run_loop();
+	rig_run();
 	assert_int_equal(host.nsent, 0);
 	assert_int_equal(in(ISR, 1), 0);
 }
@@ -424,7 +368,7 @@ static void without_routes_interrupts_take_the_long_way(void **state)
 	start_with_msix();
 	assert_int_equal(host.nirqfds, 0);
 	call(0);
-	run_loop();
+	rig_run();
 	assert_int_equal(host.nsent, 1);
 	assert_int_equal(host.sent_data, 0x31);
 }
@@ -438,7 +382,7 @@ static void a_changed_configuration_interrupts(void **state)
 	device.config[3] = 0x99;
 	assert_true(fake_device_tell(&device, VU_BACKEND_CONFIG_CHANGE));
 	assert_int_equal(loop_once(&loop, 1000), 0);
-	run_loop();
+	rig_run();
 	assert_int_equal(host.nsent, 1);
 	assert_int_equal(host.sent_data, 0x30);
 	assert_int_not_equal(in(COMMON + VIRTIO_PCI_COMMON_CFGGENERATION, 1), generation);
@@ -451,13 +395,13 @@ static void without_msix_calls_raise_the_line(void **state)
 	(void)state;
 	start_with_line();
 	call(0);
-	run_loop();
+	rig_run();
 	assert_true(host.level[GSI]);
 	assert_int_equal(in(ISR, 1), 1);
 	assert_false(host.level[GSI]);
 	assert_int_equal(in(ISR, 1), 0);
 	fd_signal(device.vrings[0].err_fd);
-	run_loop();
+	rig_run();
 	assert_true(host.level[GSI]);
 	assert_int_equal(in(ISR, 4), 2);
 	assert_false(host.level[GSI]);
@@ -468,7 +412,7 @@ static void the_line_falls_when_msix_takes_over(void **state)
 	(void)state;
 	start_with_line();
 	call(0);
-	run_loop();
+	rig_run();
 	assert_true(host.level[GSI]);
 	msix_control(PCI_MSIX_FLAGS_ENABLE);
 	assert_false(host.level[GSI]);
@@ -482,7 +426,7 @@ static void reset_in_the_middle_of_requests_forgets_interrupts(void **state)
 	start_with_msix();
 	unmask(1, true);
 	call(0);
-	run_loop();
+	rig_run();
 	out(COMMON + VIRTIO_PCI_COMMON_STATUS, 1, 0);
 	assert_int_equal(in(COMMON + VIRTIO_PCI_COMMON_STATUS, 1), 0);
 	assert_int_equal(device.count[VU_GET_VRING_BASE], 2);
@@ -500,11 +444,11 @@ static void reset_lets_the_line_go(void **state)
 	(void)state;
 	start_with_line();
 	call(0);
-	run_loop();
+	rig_run();
 	call(0);
 	out(COMMON + VIRTIO_PCI_COMMON_STATUS, 1, 0);
 	assert_false(host.level[GSI]);
-	run_loop();
+	rig_run();
 	assert_false(host.level[GSI]);
 }
 
@@ -571,9 +515,9 @@ static void registers_are_reached_through_configuration_space(void **state)
 	config_out(data, 1, STATUS_DRIVER);
 	assert_int_equal(in(COMMON + VIRTIO_PCI_COMMON_STATUS, 1), STATUS_DRIVER);
 	assert_int_equal(config_in(data, 1), STATUS_DRIVER);
-	aim(0, CONFIG - MEM32, 4);
+	aim(0, CONFIG - RIG_MEM32, 4);
 	assert_int_equal(config_in(data, 4), 0x03020100);
-	aim(0, NOTIFY - MEM32 + 4, 2);
+	aim(0, NOTIFY - RIG_MEM32 + 4, 2);
 	config_out(data, 2, 1);
 	assert_int_equal(fd_drain(f.queues[1].kick_fd), 1);
 }
