@@ -51,7 +51,7 @@ class Killer(threading.Thread):
                     os.kill(row['pid'], signal.SIGKILL)
                     self.killed += 1
                     self.left -= 1
-            time.sleep(random.uniform(0.01, 0.15))
+            time.sleep(random.uniform(0.01, 0.15) + (self.killed > driving.KILLS_AT_ONCE))
         self.done()
 
 

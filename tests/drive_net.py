@@ -62,7 +62,8 @@ class Guest(threading.Thread):
 
     def kill(self, name):
         """Kills a device process now and then."""
-        while not self.killing.wait(random.uniform(0.2, 0.5)):
+        while not self.killing.wait(random.uniform(0.2, 0.5) +
+                                    (self.killed > driving.KILLS_AT_ONCE)):
             for row in self.ask('status').get('devices', []):
                 if row['name'] == name and row['pid'] > 0 and row['state'] == 'running':
                     os.kill(row['pid'], signal.SIGKILL)

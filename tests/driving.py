@@ -9,6 +9,7 @@ PATH = 'export PATH=/usr/sbin:/usr/bin:/sbin:/bin HOME=/root\n'
 OFF = '\necho o >/proc/sysrq-trigger\nsleep 60\n'
 SYNC_AND_OFF = '\nsync\nmount -o remount,ro / 2>/dev/null' + OFF
 ANSWER_S = 90
+KILLS_AT_ONCE = 50  # of a device; from there on at most one a second: src/vm/restarts.h
 
 
 def write_disk(folder, text, name='script'):

@@ -186,7 +186,7 @@ def test_killed_under_verified_load(place):
               'while [ ! -e /tmp/done ]; do ' + VERIFY.format(mib=8, jobs=1).replace('\n', ';') +
               ' grep "^ *lat (.*max" /tmp/fio; done\necho KILL-TO\n')
     out, result = drive(place, script=script, kills=KILLS, kill=['block0'],
-                        timeout_s=PATIENCE_S + KILLS)
+                        timeout_s=PATIENCE_S + 2 * KILLS)
 
     print(f'{result["killed"]} kills, {out.count("FIO-GOOD")} rounds of verified I/O, '
           f'longest request of each in ms: {sorted(latencies(out))}')

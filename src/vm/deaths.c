@@ -4,7 +4,7 @@
  *
  * Two things are heard of a death, in either order: the front end loses its connection, and the
  * process's pidfd becomes readable.  The first makes sure of the second (a process that broke the
- * protocol is killed), and the second starts the next process.
+ * protocol is killed), and the second starts the next process, at once or later: vm/restarts.h.
  */
 #include "base/exit_codes.h"
 #include "base/fd.h"
@@ -17,6 +17,7 @@
 #include <linux/virtio_ids.h>
 #include <poll.h>
 #include <signal.h>
+#include <string.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -90,21 +91,57 @@ static int device_respawn(struct vm_device *d, struct err *e)
 	return r < 0 ? r : device_attach(d, e);
 }
 
-static void device_restart(struct vm_device *d, const char *how)
+static void device_restart(struct vm_device *d)
 {
 	struct err e = {0};
 
-	d->deaths_in_a_row = is_in_a_row(d) ? d->deaths_in_a_row + 1 : 0;
-	if (d->deaths_in_a_row >= DEVICE_DEATHS_MAX) {
-		machine_end(d->machine, EXIT_CODE_DEVICE, "%s died %u times in a row, last: %s",
-			    d->name, d->deaths_in_a_row + 1, how);
-		return;
-	}
-	log_error("%s: %s; started again", d->name, how);
 	trace_device(d, TRACE_DEVICE_AGAIN, 0);
 	if (device_respawn(d, &e) < 0)
 		machine_end(d->machine, EXIT_CODE_DEVICE, "%s: %s; and can't be started again: %s",
-			    d->name, how, e.text);
+			    d->name, d->how, e.text);
+}
+
+static void delay_over(struct timer *t)
+{
+	device_restart(container_of(t, struct vm_device, delay));
+}
+
+int device_deaths_init(struct vm_device *d, struct err *e)
+{
+	int r = timer_init(&d->delay, &d->machine->loop, delay_over);
+
+	return r < 0 ? err_set(e, -r, "%s: cannot make a timer", d->name) : 0;
+}
+
+static void device_give_up(struct vm_device *d)
+{
+	const struct restarts *r = &d->restarts;
+
+	if (d->deaths_in_a_row >= DEVICE_DEATHS_MAX)
+		machine_end(d->machine, EXIT_CODE_DEVICE, "%s died %u times in a row, last: %s",
+			    d->name, d->deaths_in_a_row + 1, d->how);
+	else
+		machine_end(d->machine, EXIT_CODE_DEVICE,
+			    "%s died too often, %u times within %llu s, last: %s", d->name,
+			    r->count,
+			    (unsigned long long)((r->last_ns - r->first_ns) / second_ns + 1),
+			    d->how);
+}
+
+static void device_died(struct vm_device *d)
+{
+	int wait_ms = restarts_count(&d->restarts, clock_ns());
+
+	d->deaths_in_a_row = is_in_a_row(d) ? d->deaths_in_a_row + 1 : 0;
+	if (wait_ms == RESTARTS_NEVER || d->deaths_in_a_row >= DEVICE_DEATHS_MAX) {
+		device_give_up(d);
+	} else if (wait_ms > 0) {
+		log_error("%s: %s; started again in %d ms", d->name, d->how, wait_ms);
+		timer_set(&d->delay, (uint64_t)wait_ms * 1000000, 0);
+	} else {
+		log_error("%s: %s; started again", d->name, d->how);
+		device_restart(d);
+	}
 }
 
 static void death_ready(struct watch *w, uint32_t events)
@@ -123,7 +160,8 @@ static void death_ready(struct watch *w, uint32_t events)
 	frontend_detach(&d->frontend);
 	asks_detach(&d->asks);
 	fd_close(&d->sock);
-	device_restart(d, end.text);
+	memcpy(d->how, end.text, sizeof(d->how));
+	device_died(d);
 }
 
 int device_failed_to_open(struct vm_device *d, int r, struct err *e)

@@ -104,7 +104,8 @@ int devices_spawn(struct machine *m, struct err *e)
 					.config = &m->config->devices[i],
 					.sock = -1,
 					.control_sock = -1,
-					.child = {.pidfd = -1, .report_fd = -1}};
+					.child = {.pidfd = -1, .report_fd = -1},
+					.delay = {.watch = {.fd = -1}}};
 		device_name(all, d);
 		device_kept_init(&d->kept);
 		shared_clear(&d->shared);
@@ -209,6 +210,9 @@ int devices_plug(struct machine *m, struct err *e)
 		d->has_asks = r == 0;
 		if (r < 0)
 			return err_set(e, -r, "%s: cannot make a timer", d->name);
+		r = device_deaths_init(d, e);
+		if (r < 0)
+			return r;
 		r = device_attach(d, e);
 		if (r < 0)
 			return device_failed_to_open(d, r, e);
@@ -241,6 +245,7 @@ static void device_hang_up(struct machine *m, struct vm_device *d)
 		log_debug("%s was not started", d->name);
 	if (d->death.fd >= 0 && d->death.ready)
 		loop_remove(&m->loop, &d->death);
+	timer_fini(&d->delay, &m->loop);
 	if (d->is_plugged && m->config->transport == CONFIG_TRANSPORT_PCI)
 		virtio_pci_fini(&d->transport.pci);
 	else if (d->is_plugged)

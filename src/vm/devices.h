@@ -10,7 +10,8 @@
  *
  * A process that ends is reported by name, started again and takes up where it was.  One that ends
  * DEVICE_DEATHS_MAX times in a row, without having completed a request or lived a second in
- * between, ends the VM.
+ * between, ends the VM; so does one that ends more often than vm/restarts.h bears, whatever it has
+ * completed.
  */
 #pragma once
 
@@ -29,6 +30,7 @@
 #include "vm/ask.h"
 #include "vm/control.h"
 #include "vm/device_log.h"
+#include "vm/restarts.h"
 
 #include <stdbool.h>
 #include <stdint.h>
@@ -72,6 +74,9 @@ struct vm_device {
 		struct virtio_pci pci;
 		struct virtio_mmio mmio;
 	} transport;
+	struct restarts restarts;
+	struct timer delay; /* until the next process is started */
+	char how[sizeof(((struct spawn_end *)0)->text)]; /* the last one ended */
 	unsigned deaths_in_a_row;
 	uint64_t attached_ns, progress; /* when, and how far requests were, at the last start */
 };
@@ -121,6 +126,9 @@ int device_process_ask(struct vm_device *d, struct err *e) MUST_CHECK;
 int device_process_answer(struct vm_device *d, struct err *e) MUST_CHECK;
 
 /* ---- deaths.c ---- */
+
+/* Before the first device_attach(). */
+int device_deaths_init(struct vm_device *d, struct err *e) MUST_CHECK;
 
 /* Gives the socket to the front end and watches the process. */
 int device_attach(struct vm_device *d, struct err *e) MUST_CHECK;
