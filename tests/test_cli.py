@@ -212,6 +212,21 @@ def test_signal_ends_in_good_order(vm, tmp_path, number):
 
 
 @needs_kvm
+@pytest.mark.parametrize('number', [signal.SIGTERM, signal.SIGINT])
+def test_signal_ends_devices_in_threads_in_good_order(kernel, tmp_path, number):
+    sock = tmp_path / 'vm.sock'
+    vm = Vm('-s', sock, '--disable-sandbox', '--serial', 'sink', kernel)
+    try:
+        appears(sock)
+        vm.process.send_signal(number)
+        code, said = vm.wait()
+    finally:
+        vm.end()
+    assert (code, said) == (128 + number, f'crosvm: stopped by {number.name}\n')
+    assert not sock.exists()
+
+
+@needs_kvm
 def test_socket_of_a_killed_vm_is_removed(vm, tmp_path):
     vm.process.kill()
     vm.wait()

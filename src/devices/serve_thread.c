@@ -10,6 +10,7 @@
 #include <errno.h>
 #include <pthread.h>
 #include <semaphore.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -49,6 +50,22 @@ static int thread_wait(struct device_thread *t)
 	return t->prepared;
 }
 
+/* It takes none of the signals that end the program: main waits for those on its loop. */
+static int thread_create(struct device_thread *t)
+{
+	static const int main_takes[] = {SIGTERM, SIGINT, SIGHUP, SIGQUIT, SIGWINCH};
+	sigset_t blocked, before;
+	int r;
+
+	sigemptyset(&blocked);
+	for (size_t i = 0; i < ARRAY_LEN(main_takes); i++)
+		sigaddset(&blocked, main_takes[i]);
+	pthread_sigmask(SIG_BLOCK, &blocked, &before);
+	r = -pthread_create(&t->thread, NULL, thread_run, t);
+	pthread_sigmask(SIG_SETMASK, &before, NULL);
+	return r;
+}
+
 static int thread_start_take(struct device_thread *t, struct device *d, int sock, int control_sock,
 			     struct err *e)
 {
@@ -58,7 +75,7 @@ static int thread_start_take(struct device_thread *t, struct device *d, int sock
 		return err_in(e, "%s", t->name);
 	t->error = e;
 	sem_init(&t->is_prepared, 0, 0);
-	r = -pthread_create(&t->thread, NULL, thread_run, t);
+	r = thread_create(t);
 	if (r < 0)
 		err_set(e, -r, "cannot start a thread");
 	else
