@@ -5,8 +5,8 @@
 set -eu
 cd "$1"
 echo demo >etc/hostname
+rm -f etc/machine-id etc/resolv.conf # the first may be read-only, and we not be root
 : >etc/machine-id
-rm -f etc/resolv.conf
 sed -i 's/^root:[^:]*:/root::/' etc/shadow
 cat >etc/motd <<'END'
 
