@@ -354,6 +354,10 @@ CLIENT_ROWS = [([command, *before, *row], [command, *words], code)
     (['--bogus', 'x'], ['--bogus', 'see --help'], USAGE),
 ]]
 CLIENT_ROWS += [
+    (['stop', '--ask=x', 'none'], ['stop', '--ask', '"x"', '0 to 86400'], USAGE),
+    (['stop', '--ask', 'none'], ['stop', 'none', 'No such file'], ERROR),
+    (['stop', '--timeout', '0', 'none'], ['stop', '--timeout', '"0"', '1 to 86400'], USAGE),
+    (['stop', '--timeout'], ['stop', '--timeout', 'missing', 'SECONDS'], USAGE),
     (['balloon', 'x', 'none'], ['balloon', '"x"', '256 or -256'], USAGE),
     (['balloon', 'none'], ['balloon', '"none"', 'SOCKET...'], USAGE),
     (['balloon', '--target', '1G'], ['balloon', 'socket is missing'], USAGE),
@@ -449,7 +453,7 @@ def fixture_vm(folder):
     (['limit', 'SOCKET', 'block0', 'bps=x'], ['bps', '"x"']),
     (['limit', 'SOCKET', 'block0', 'foo=1'], ['"foo"', 'known:']),
     (['resume', 'SOCKET'], ['running already']),
-    (['powerbtn', 'SOCKET'], ['powerbtn', 'does not listen', 'ACPI', 'crosvm stop']),
+    (['powerbtn', 'SOCKET'], ['powerbtn', 'does not listen', 'ACPI', '; stop']),
 ], ids=name)
 def test_refusal_of_a_running_machine_is_one_line(vm, crosvm, arguments, words):
     words = [str(vm.socket), *words]

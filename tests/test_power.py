@@ -1,12 +1,14 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """Guests that are asked to shut down, by their power button."""
 import os
+import socket
 import subprocess
 
 import pytest
 
 import bare
 import bare_guest
+from guests import place as places
 import vms
 
 ERROR = 1
@@ -94,3 +96,54 @@ def test_guest_that_does_not_listen_is_told_of(tmp_path):
         assert done.stderr == (f'crosvm: {vm.socket}: powerbtn: the VM is suspended; '
                                'resume lets it go on\n')
         assert vm.end() == 'crosvm: stopped by command\n'
+
+
+@needs_kvm
+def test_stop_asks_and_waits(start):
+    guest = start(params='presses=1 off=1')
+    done = vms.crosvm('stop', '--ask=30', guest.socket)
+    assert (done.returncode, done.stdout, done.stderr) == (0, '', '')
+    code, _, err = guest.wait()
+    assert (code, err) == (0, 'crosvm: the guest powered off\n')
+
+
+@needs_kvm
+def test_stop_ends_a_guest_that_does_not_shut_down(start):
+    guest = start(params='deaf=1')
+    done = vms.crosvm('stop', '--ask=1', '--timeout', '30', guest.socket)
+    assert (done.returncode, done.stdout) == (0, '')
+    assert done.stderr == (f'crosvm: warning: {guest.socket}: ended although the guest did not '
+                           'shut down within 1 s\n')
+    code, out, err = guest.wait()
+    assert (code, out, err) == (0, '', 'crosvm: stopped by command\n')
+
+
+@needs_kvm
+def test_stop_ends_what_cannot_be_asked(tmp_path):
+    with vms.started(tmp_path) as start:
+        vm = start(bare.HALT, '--serial', 'sink')
+        assert vms.crosvm('suspend', vm.socket).returncode == 0
+        done = vms.crosvm('stop', '--ask', vm.socket)
+        assert done.returncode == 0
+        assert done.stderr == (f'crosvm: warning: {vm.socket}: ended unasked: powerbtn: the VM is '
+                               'suspended; resume lets it go on\n')
+        assert vm.process.wait(vms.PATIENCE_S) == 0
+
+
+@needs_kvm
+def test_stop_that_waits_may_lose_its_connection(start):
+    guest = start(params='presses=2 off=1')
+    with vms.running([places.program(), 'stop', '--ask=30', guest.socket]) as stop:
+        guest.hear('pressed')
+        for _ in range(2):  # sixteen are served
+            others = [socket.socket(socket.AF_UNIX) for _ in range(16)]
+            for other in others:
+                other.connect(str(guest.socket))
+                other.sendall(b'help\n')
+                assert other.recv(4096)
+            for other in others:
+                other.close()
+        assert stop.poll() is None
+        press(guest)
+        assert stop.wait(vms.PATIENCE_S) == 0
+    assert guest.wait()[0] == 0

@@ -12,9 +12,12 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <time.h>
 #include <unistd.h>
 
 #define MS_NS UINT64_C(1000000)
+
+enum { POLL_MS_MAX = 1000000, REDIAL_NS = 50000000 };
 
 static const char *remedy(int errnum)
 {
@@ -51,13 +54,22 @@ static int dial(const char *word, unsigned ms, struct err *e)
 	return fd_take(&fd);
 }
 
-/* As recv(); -EAGAIN at the end of the time. */
+static int poll_ms(uint64_t ns)
+{
+	return ns / MS_NS < POLL_MS_MAX ? (int)(ns / MS_NS) + 1 : POLL_MS_MAX;
+}
+
+/* As recv(); EAGAIN at the end of the time. */
 static ssize_t recv_until(int fd, char *buf, size_t room, uint64_t end_ns)
 {
 	struct pollfd p = {.fd = fd, .events = POLLIN};
-	uint64_t now = clock_ns();
-	int r = now < end_ns ? poll(&p, 1, (int)((end_ns - now) / MS_NS) + 1) : 0;
+	uint64_t now;
+	int r;
 
+	do {
+		now = clock_ns();
+		r = poll(&p, 1, now < end_ns ? poll_ms(end_ns - now) : 0);
+	} while (r == 0 && now < end_ns);
 	if (r == 0)
 		errno = EAGAIN;
 	return r > 0 ? recv(fd, buf, room, 0) : -1;
@@ -111,15 +123,6 @@ static int read_failed(int errnum, unsigned ms, struct err *e)
 	return err_set(e, errnum, "cannot read the answer");
 }
 
-static void wait_for_hangup(int fd)
-{
-	char c;
-
-	while (recv(fd, &c, 1, 0) > 0) {
-		/* it has nothing more to say that matters */
-	}
-}
-
 /* fd is that of a dial(), or why it failed. */
 static int ask(int fd, const char *line, unsigned ms, struct client_reply *ret_reply,
 	       struct err *e)
@@ -141,15 +144,9 @@ static int ask(int fd, const char *line, unsigned ms, struct client_reply *ret_r
 	return 0;
 }
 
-int client_ask(const char *word, const char *line, bool wait_for_end,
-	       struct client_reply *ret_reply, struct err *e)
+int client_ask(const char *word, const char *line, struct client_reply *ret_reply, struct err *e)
 {
-	auto_fd fd = dial(word, CLIENT_TIMEOUT_MS, e);
-	int r = ask(fd, line, CLIENT_TIMEOUT_MS, ret_reply, e);
-
-	if (r == 0 && ret_reply->is_ok && wait_for_end)
-		wait_for_hangup(fd);
-	return r;
+	return client_ask_within(word, line, CLIENT_TIMEOUT_MS, ret_reply, e);
 }
 
 int client_ask_within(const char *word, const char *line, unsigned ms,
@@ -158,4 +155,61 @@ int client_ask_within(const char *word, const char *line, unsigned ms,
 	auto_fd fd = dial(word, ms, e);
 
 	return ask(fd, line, ms, ret_reply, e);
+}
+
+int client_dial(const char *word, struct err *e)
+{
+	return dial(word, CLIENT_TIMEOUT_MS, e);
+}
+
+int client_ask_on(int fd, const char *line, struct client_reply *ret_reply, struct err *e)
+{
+	return ask(fd, line, CLIENT_TIMEOUT_MS, ret_reply, e);
+}
+
+/* Until the other end hangs up, whatever it says.  False at the end of the time. */
+static bool wait_for_hangup(int fd, uint64_t end_ns)
+{
+	char bytes[256];
+	ssize_t r;
+
+	do
+		r = recv_until(fd, bytes, sizeof(bytes), end_ns);
+	while (r > 0 || (r < 0 && errno == EINTR));
+	return r == 0 || errno != EAGAIN;
+}
+
+/*
+ * A VM that is there may hang up on the client that was silent longest.  False when it is gone, or
+ * another one has its socket.
+ */
+static bool redial(const char *word, int *fd)
+{
+	const struct timespec moment = {.tv_nsec = REDIAL_NS};
+	struct err ignored;
+	auto_fd again = client_dial(word, &ignored);
+
+	if (again < 0 || client_pid(again) != client_pid(*fd))
+		return false;
+	fd_close(fd);
+	*fd = fd_take(&again);
+	nanosleep(&moment, NULL);
+	return true;
+}
+
+int client_wait(const char *word, int *fd, uint64_t end_ns)
+{
+	do
+		if (!wait_for_hangup(*fd, end_ns))
+			return -ETIMEDOUT;
+	while (redial(word, fd));
+	return 0;
+}
+
+pid_t client_pid(int fd)
+{
+	struct ucred peer = {0};
+	socklen_t n = sizeof(peer);
+
+	return getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &n) == 0 ? peer.pid : 0;
 }

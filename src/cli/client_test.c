@@ -17,6 +17,8 @@
 
 #include <cmocka.h>
 
+#define MS_NS UINT64_C(1000000)
+
 static char dir[] = "/tmp/client-test-XXXXXX";
 static char path[64];
 static int listen_fd;
@@ -71,7 +73,7 @@ static int ask(const char *first, const char *second, struct err *e)
 	pieces[0] = first;
 	pieces[1] = second;
 	assert_int_equal(pthread_create(&thread, NULL, answer, NULL), 0);
-	r = client_ask(path, "stop\n", true, &reply, e);
+	r = client_ask(path, "stop\n", &reply, e);
 	pthread_join(thread, NULL);
 	return r;
 }
@@ -85,6 +87,37 @@ static void reply_may_come_in_pieces(void **state)
 	assert_string_equal(request, "stop\n");
 	assert_string_equal(reply.text, "{\"ok\":true}");
 	assert_true(reply.is_ok);
+}
+
+/* Drops so many connections that were silent, then is gone. */
+static void *drop(void *count)
+{
+	for (unsigned i = 0; i < *(const unsigned *)count; i++) {
+		auto_fd fd = accept4(listen_fd, NULL, NULL, SOCK_CLOEXEC);
+
+		(void)!write(fd, "x", 1);
+	}
+	fd_close(&listen_fd);
+	return NULL;
+}
+
+static void wait_is_for_the_vm_not_the_connection(void **state)
+{
+	unsigned count = 3;
+	struct err e = {0};
+	pthread_t thread;
+	int fd = client_dial(path, &e);
+
+	(void)state;
+	assert_true(fd >= 0);
+	assert_int_equal(client_pid(fd), getpid());
+	assert_int_equal(client_wait(path, &fd, clock_ns() + 30 * MS_NS), -ETIMEDOUT);
+	assert_int_equal(client_wait(path, &fd, 0), -ETIMEDOUT);
+	assert_int_equal(pthread_create(&thread, NULL, drop, &count), 0);
+	assert_int_equal(client_wait(path, &fd, UINT64_MAX), 0);
+	pthread_join(thread, NULL);
+	assert_int_equal(client_wait(path, &fd, 0), 0);
+	close(fd);
 }
 
 static void refusal_comes_with_its_reason(void **state)
@@ -149,16 +182,16 @@ static void missing_vm_is_told_with_the_remedy(void **state)
 
 	(void)state;
 	fd_close(&listen_fd);
-	assert_int_equal(client_ask(path, "stop\n", false, &reply, &e), -ECONNREFUSED);
+	assert_int_equal(client_ask(path, "stop\n", &reply, &e), -ECONNREFUSED);
 	assert_string_equal(e.text, "Connection refused; no VM listens there any more");
 	unlink(path);
-	assert_int_equal(client_ask(path, "stop\n", false, &reply, &e), -ENOENT);
+	assert_int_equal(client_ask(path, "stop\n", &reply, &e), -ENOENT);
 	assert_string_equal(e.text, "No such file or directory; a VM makes it when run with -s or "
 				    "--name");
 	memset(too_long, 'x', sizeof(too_long) - 1);
 	too_long[sizeof(too_long) - 1] = '\0';
-	assert_int_equal(client_ask(too_long, "stop\n", false, &reply, &e), -ENAMETOOLONG);
-	assert_int_equal(client_ask("/proc/self/stat/x", "", false, &reply, &e), -ENOTDIR);
+	assert_int_equal(client_ask(too_long, "stop\n", &reply, &e), -ENAMETOOLONG);
+	assert_int_equal(client_ask("/proc/self/stat/x", "", &reply, &e), -ENOTDIR);
 	assert_string_equal(e.text, "Not a directory");
 }
 
@@ -168,6 +201,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		TEST(reply_may_come_in_pieces),
+		TEST(wait_is_for_the_vm_not_the_connection),
 		TEST(refusal_comes_with_its_reason),
 		TEST(other_programs_are_recognised),
 		TEST(answer_as_a_whole_has_its_time),

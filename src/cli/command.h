@@ -71,8 +71,10 @@ void command_help(const struct command *command, FILE *out);
 /* A virtual machine: command_run.c. */
 int command_run(int argc, char **argv);
 
-/* Clients of the control socket: crosvm stop [--json] SOCKET... and so on. */
+/* Ends VMs, after their guests were asked if wanted. */
 int command_stop(int argc, char **argv);
+
+/* Clients of the control socket: crosvm suspend [--json] SOCKET... and so on. */
 int command_powerbtn(int argc, char **argv);
 int command_suspend(int argc, char **argv);
 int command_resume(int argc, char **argv);
@@ -117,4 +119,5 @@ extern const struct arg command_create_args[];
 extern const struct arg command_log_args[];
 extern const struct arg command_trace_args[];
 extern const struct arg command_policy_args[];
+extern const struct arg command_stop_args[];
 extern const struct arg command_top_args[];

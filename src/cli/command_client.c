@@ -40,7 +40,6 @@ struct request {
 
 	/* Writes the line and says which words are sockets. NULL: all are, and the name is sent. */
 	int (*plan)(struct plan *p, struct err *e);
-	bool ends_vm;
 	bool (*is_final)(const char *reply); /* else it is asked again; NULL: every one is */
 	void (*show)(const char *socket, const char *reply); /* for people; NULL: says nothing */
 };
@@ -184,7 +183,6 @@ static bool are_fresh(const char *reply)
 }
 
 static const struct request requests[] = {
-	{"stop", .ends_vm = true},
 	{"powerbtn"},
 	{"suspend"},
 	{"resume"},
@@ -214,7 +212,7 @@ static int ask_finally(const struct request *request, const char *socket, const 
 	const struct timespec moment = {.tv_nsec = 50000000};
 
 	for (int i = 0;; i++) {
-		int r = client_ask(socket, line, request->ends_vm, ret, e);
+		int r = client_ask(socket, line, ret, e);
 
 		if (r < 0 || !ret->is_ok || !request->is_final || request->is_final(ret->text) ||
 		    i == TRIES)
@@ -298,11 +296,6 @@ static int request_main(const struct request *request, int argc, char **argv)
 		if (ask(request, p.words[p.first_socket + i], p.line, p.as_json) != EXIT_CODE_OK)
 			code = EXIT_CODE_ERROR;
 	return code;
-}
-
-int command_stop(int argc, char **argv)
-{
-	return request_main(find("stop"), argc, argv);
 }
 
 int command_powerbtn(int argc, char **argv)

@@ -40,7 +40,7 @@ static void list_one(void *context, const char *name)
 
 	if (vm_name_find(name, path, sizeof(path), &e) < 0)
 		return; /* too long: nobody could listen there */
-	if (client_ask(path, "status\n", false, &reply, &e) < 0) {
+	if (client_ask(path, "status\n", &reply, &e) < 0) {
 		if (e.code == ECONNREFUSED || e.code == ENOENT)
 			return; /* it has ended */
 		log_error("list: %s: %s", path, e.text);

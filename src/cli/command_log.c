@@ -100,7 +100,7 @@ static int turn(const struct wish *wish, struct reading *r, bool is_first, struc
 		snprintf(line, sizeof(line), "log last=%llu\n", (unsigned long long)wish->last);
 	else
 		snprintf(line, sizeof(line), "log since=%llu\n", (unsigned long long)r->next);
-	ret = client_ask(wish->vm.name, line, false, &reply, e);
+	ret = client_ask(wish->vm.name, line, &reply, e);
 	if (ret < 0)
 		return ret;
 	if (!reply.is_ok)

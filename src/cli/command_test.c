@@ -23,7 +23,8 @@
 static char dir[] = "/tmp/command-test-XXXXXX";
 static char path[64];
 static int listen_fd;
-static const char *answer_text;
+static const char *answer_text, *next_text; /* to the first line, and to one more, or NULL */
+static bool ends; /* then the VM ends, else it stays until the client leaves */
 static char said[65536], complained[8192], heard[256];
 static const char *words_before; /* of the socket */
 
@@ -32,6 +33,8 @@ static int set_up(void **state)
 	struct sockaddr_un address = {.sun_family = AF_UNIX};
 
 	(void)state;
+	next_text = NULL;
+	ends = false;
 	strcpy(dir, "/tmp/command-test-XXXXXX");
 	if (!mkdtemp(dir))
 		return -1;
@@ -53,12 +56,23 @@ static int tear_down(void **state)
 static void *answer(void *unused)
 {
 	auto_fd fd = accept4(listen_fd, NULL, NULL, SOCK_CLOEXEC);
-	ssize_t n = read(fd, heard, sizeof(heard) - 1);
+	const char *texts[] = {answer_text, next_text};
+	size_t used = 0;
+	char rest;
 
 	(void)unused;
-	heard[n > 0 ? n : 0] = '\0';
-	if (n > 0 && fd_send(fd, answer_text, strlen(answer_text), NULL, 0) < 0)
-		return NULL;
+	for (size_t i = 0; i < ARRAY_LEN(texts) && texts[i]; i++) {
+		ssize_t n = read(fd, heard + used, sizeof(heard) - 1 - used);
+
+		used += n > 0 ? (size_t)n : 0;
+		heard[used] = '\0';
+		if (n <= 0 || fd_send(fd, texts[i], strlen(texts[i]), NULL, 0) < 0)
+			return NULL;
+	}
+	if (ends)
+		fd_close(&listen_fd);
+	else
+		(void)!read(fd, &rest, 1);
 	return NULL;
 }
 
@@ -169,8 +183,102 @@ static void json_is_passed_on(void **state)
 	(void)state;
 	assert_int_equal(run_with(command_suspend, "{\"ok\":true}\n", "--json"), EXIT_CODE_OK);
 	assert_string_equal(said, "{\"ok\":true}\n");
-	assert_int_equal(run_with(command_stop, "{\"ok\":true}\n", NULL), EXIT_CODE_OK);
+	assert_int_equal(run_with(command_powerbtn, "{\"ok\":true}\n", NULL), EXIT_CODE_OK);
 	assert_string_equal(said, "");
+	assert_string_equal(heard, "powerbtn\n");
+}
+
+#define OK_REPLY "{\"ok\":true}\n"
+
+static void stop_asks_nobody(void **state)
+{
+	(void)state;
+	ends = true;
+	assert_int_equal(run_with(command_stop, OK_REPLY, "--ask=0"), EXIT_CODE_OK);
+	assert_string_equal(heard, "stop\n");
+	assert_string_equal(said, "");
+	assert_string_equal(complained, "");
+}
+
+static void stop_leaves_alone_a_guest_that_shuts_down(void **state)
+{
+	(void)state;
+	ends = true;
+	words_before = "--ask";
+	assert_int_equal(run_with(command_stop, OK_REPLY, "--json"), EXIT_CODE_OK);
+	assert_string_equal(heard, "powerbtn\n");
+	assert_string_equal(said, OK_REPLY);
+	assert_string_equal(complained, "");
+}
+
+static void stop_ends_a_guest_that_does_not_listen(void **state)
+{
+	static const char deaf[] = "{\"ok\":false,\"error\":\"powerbtn: deaf\"}\n";
+	char expected[128];
+
+	(void)state;
+	next_text = OK_REPLY;
+	ends = true;
+	words_before = "--ask=600";
+	assert_int_equal(run_with(command_stop, deaf, "--json"), EXIT_CODE_OK);
+	assert_string_equal(heard, "powerbtn\nstop\n");
+	snprintf(expected, sizeof(expected), "%s%s", deaf, OK_REPLY);
+	assert_string_equal(said, expected);
+	snprintf(expected, sizeof(expected), "crosvm: warning: %s: ended unasked: powerbtn: deaf\n",
+		 path);
+	assert_string_equal(complained, expected);
+}
+
+static void stop_ends_a_guest_that_takes_too_long(void **state)
+{
+	char expected[160];
+
+	(void)state;
+	next_text = OK_REPLY;
+	ends = true;
+	assert_int_equal(run_with(command_stop, OK_REPLY, "--ask=1"), EXIT_CODE_OK);
+	assert_string_equal(heard, "powerbtn\nstop\n");
+	snprintf(expected, sizeof(expected),
+		 "crosvm: warning: %s: ended although the guest did not shut down within 1 s\n",
+		 path);
+	assert_string_equal(complained, expected);
+}
+
+static void stop_waits_as_long_as_it_may(void **state)
+{
+	char expected[160];
+
+	(void)state;
+	assert_int_equal(run_with(command_stop, OK_REPLY, "--timeout=1"), EXIT_CODE_ERROR);
+	snprintf(expected, sizeof(expected),
+		 "crosvm: stop: %s: not ended within 1 s; kill -KILL %d ends it at once\n", path,
+		 (int)getpid());
+	assert_string_equal(complained, expected);
+}
+
+static void stop_tells_of_a_refusal(void **state)
+{
+	char expected[128];
+
+	(void)state;
+	assert_int_equal(run_with(command_stop, "{\"ok\":false,\"error\":\"no\"}\n", NULL),
+			 EXIT_CODE_ERROR);
+	snprintf(expected, sizeof(expected), "crosvm: %s: no\n", path);
+	assert_string_equal(complained, expected);
+}
+
+static void seconds_have_limits(void **state)
+{
+	static const char *const wrong[] = {"--ask=x", "--ask=", "--ask=-1", "--ask=86401",
+					    "--timeout=0", "--timeout=1.5"};
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_LEN(wrong); i++)
+		assert_int_equal(run(command_stop, wrong[i], path, NULL), EXIT_CODE_USAGE);
+	assert_non_null(strstr(complained, "--timeout: \"1.5\": not a number of seconds from 1 "
+					   "to 86400"));
+	assert_int_equal(run(command_stop, path, "--timeout", NULL), EXIT_CODE_USAGE);
+	assert_int_equal(run(command_stop, "--ask", NULL, NULL), EXIT_CODE_USAGE);
 }
 
 static void refusal_is_an_error(void **state)
@@ -421,6 +529,13 @@ int main(void)
 		TEST(status_is_printed_for_people),
 		TEST(status_survives_absurd_replies),
 		TEST(json_is_passed_on),
+		TEST(stop_asks_nobody),
+		TEST(stop_leaves_alone_a_guest_that_shuts_down),
+		TEST(stop_ends_a_guest_that_does_not_listen),
+		TEST(stop_ends_a_guest_that_takes_too_long),
+		TEST(stop_waits_as_long_as_it_may),
+		TEST(stop_tells_of_a_refusal),
+		TEST(seconds_have_limits),
 		TEST(refusal_is_an_error),
 		TEST(balloon_is_shown_for_people),
 		TEST(statistics_are_shown_without_control_characters),

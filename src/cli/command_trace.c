@@ -69,7 +69,7 @@ static int show(const struct wish *wish)
 
 	if (wish->last > 0)
 		snprintf(line, sizeof(line), "trace last=%llu\n", (unsigned long long)wish->last);
-	r = client_ask(wish->vm.name, line, false, &reply, &e);
+	r = client_ask(wish->vm.name, line, &reply, &e);
 	if (r == 0 && !reply.is_ok)
 		r = err_say(&e, EPROTO, "%s", reply.error);
 	if (r == 0 && wish->as_json)

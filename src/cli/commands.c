@@ -20,8 +20,9 @@ const struct arg command_json_args[] = {
 
 const struct command commands[] = {
 	{"run", command_run, "Boots a virtual machine", "KERNEL", NULL, NULL},
-	{"stop", command_stop, "Ends virtual machines", "SOCKET...", command_json_args,
-	 "In good order, but the guests are not asked.\n" SOCKET_ABOUT},
+	{"stop", command_stop, "Ends virtual machines", "SOCKET...", command_stop_args,
+	 "In good order, but the guests are asked only with --ask: by their ACPI power button.\n"
+	 "Those that do not listen, or do not end in time, are ended all the same.\n" SOCKET_ABOUT},
 	{"powerbtn", command_powerbtn, "Asks guests to shut down", "SOCKET...", command_json_args,
 	 "By their ACPI power button, and without waiting for it.\n" SOCKET_ABOUT},
 	{"suspend", command_suspend, "Stops the vCPUs of virtual machines", "SOCKET...",

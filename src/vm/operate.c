@@ -48,7 +48,7 @@ static int power_button(void *vm, struct err *e)
 		return 0;
 	return err_say(e, ENODEV,
 		       "the guest does not listen to its power button: it was started without "
-		       "ACPI, lacks the driver, or is not that far yet; crosvm stop ends it");
+		       "ACPI, lacks the driver, or is not that far yet; stop ends it all the same");
 }
 
 static void status(void *vm, struct control_status *ret)
