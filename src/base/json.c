@@ -2,6 +2,8 @@
 /* json.c - the replies of the control socket: written by the VM, read by the commands */
 #include "base/json.h"
 
+#include "base/log.h"
+
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
@@ -23,19 +25,28 @@ static void put(struct json *j, const char *bytes, size_t n)
 	j->buf[j->used] = '\0';
 }
 
+/* What is no UTF-8, or a control character beyond ASCII, becomes U+FFFD, byte by byte. */
 static void put_quoted(struct json *j, const char *text)
 {
+	const char *end = text + strlen(text);
+
 	put(j, "\"", 1);
-	for (; *text; text++) {
+	while (text < end) {
+		size_t plain = log_plain_bytes(text, (size_t)(end - text));
+		unsigned code = (unsigned char)*text;
 		char escape[8];
 
-		if (*text == '"' || *text == '\\')
+		if (plain > 0 && *text != '"' && *text != '\\') {
+			put(j, text, plain);
+			text += plain;
+			continue;
+		}
+		if (plain > 0)
 			snprintf(escape, sizeof(escape), "\\%c", *text);
-		else if ((unsigned char)*text < 0x20 || *text == 0x7f)
-			snprintf(escape, sizeof(escape), "\\u%04x", (unsigned)*text);
 		else
-			snprintf(escape, sizeof(escape), "%c", *text);
+			snprintf(escape, sizeof(escape), "\\u%04x", code < 0x80 ? code : 0xfffd);
 		put(j, escape, strlen(escape));
+		text++;
 	}
 	put(j, "\"", 1);
 }

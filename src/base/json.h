@@ -46,7 +46,7 @@ int json_read(const char *text, void (*value)(void *context, const char *path, c
 
 /*
  * Whether the text is exactly one JSON object in which nothing nests deeper than depth_max levels
- * (at most 64, the object itself is one), without control characters, so that it can stand inside
- * a reply as it is.
+ * (at most 64, the object itself is one), in UTF-8 without control characters, so that it can stand
+ * inside a reply, or go to a terminal, as it is.
  */
 bool json_is_object(const char *text, unsigned depth_max) MUST_CHECK;

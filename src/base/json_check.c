@@ -2,15 +2,17 @@
 /*
  * json_check.c - whether a text from someone untrusted is exactly one JSON object
  *
- * The grammar of RFC 8259 with two differences: the only space is the blank, so that the text is
- * one line, and bytes from 0x80 on in strings are not looked at.  Which brackets are open is one
- * bit a level, so there is no recursion.
+ * The grammar of RFC 8259 with two differences, for the text may go to a terminal: the only space
+ * is the blank, so that it is one line, and strings have none of the control characters beyond
+ * ASCII.  Which brackets are open is one bit a level, so there is no recursion.
  */
 #include "base/json.h"
 
+#include "base/log.h"
+
 #include <string.h>
 
-enum { CHECK_DEPTH_MAX = 64 };
+enum { CHECK_DEPTH_MAX = 64, UTF8_MAX = 4 /* bytes of a character */ };
 
 struct check {
 	const char *at;
@@ -45,11 +47,12 @@ static bool check_escape(struct check *c)
 /* Behind the opening quote. */
 static bool check_string(struct check *c)
 {
-	for (; *c->at != '"'; c->at++) {
-		if ((unsigned char)*c->at < 0x20 || *c->at == 0x7f)
+	while (*c->at != '"') {
+		size_t plain = log_plain_bytes(c->at, strnlen(c->at, UTF8_MAX));
+
+		if (plain == 0 || (*c->at == '\\' && !check_escape(c)))
 			return false;
-		if (*c->at == '\\' && !check_escape(c))
-			return false;
+		c->at += plain;
 	}
 	c->at++;
 	return true;

@@ -59,6 +59,9 @@ static void text_is_escaped(void **state)
 	json_init(&j, buf, sizeof(buf));
 	json_text(&j, NULL, "a\"b\\c\n\x1f\x7f\xc3\xa4");
 	assert_string_equal(buf, "\"a\\\"b\\\\c\\u000a\\u001f\\u007f\xc3\xa4\"");
+	json_init(&j, buf, sizeof(buf));
+	json_text(&j, NULL, "\xc2\x9b" "a\xff");
+	assert_string_equal(buf, "\"\\ufffd\\ufffda\\ufffd\"");
 }
 
 static void full_buffer_is_told(void **state)
@@ -204,6 +207,10 @@ static void anything_else_is_not_an_object(void **state)
 		"{\"a\":\"b",
 		"{\"a\":\"\n\"}",
 		"{\"a\":\"\x7f\"}",
+		"{\"a\":\"\xc2\x9b\"}", /* as good as an escape */
+		"{\"a\":\"\x9b\"}",
+		"{\"a\":\"\xc3\"}",
+		"{\"a\":\"\xc3",
 		"{\n}",
 		"{}\r",
 		"{\"a\":{\"b\":{\"c\":{\"d\":1}}}}", /* four levels */

@@ -138,8 +138,8 @@ enum log_level log_level_of_severity(unsigned severity)
 
 /* ---- text that can go to a terminal ---- */
 
-/* How many bytes a character takes that may stay as it is: 0 for none. RFC 3629, 4. */
-static size_t plain_bytes(const unsigned char *p, size_t n)
+/* RFC 3629, 4 */
+size_t log_plain_bytes(const char *text, size_t n)
 {
 	static const struct {
 		unsigned char first_low, first_high, second_low, second_high, bytes;
@@ -150,6 +150,7 @@ static size_t plain_bytes(const unsigned char *p, size_t n)
 		{0xee, 0xef, 0x80, 0xbf, 3}, {0xf0, 0xf0, 0x90, 0xbf, 4},
 		{0xf1, 0xf3, 0x80, 0xbf, 4}, {0xf4, 0xf4, 0x80, 0x8f, 4},
 	};
+	const unsigned char *p = (const unsigned char *)text;
 
 	if (p[0] < 0x80)
 		return p[0] >= 0x20 && p[0] != 0x7f;
@@ -168,11 +169,11 @@ static size_t plain_bytes(const unsigned char *p, size_t n)
 
 void log_clean(char *out, size_t room, const char *text, size_t n)
 {
-	const unsigned char *p = (const unsigned char *)text, *end = p + n;
+	const char *p = text, *end = text + n;
 	size_t used = 0;
 
 	while (p < end) {
-		size_t bytes = plain_bytes(p, (size_t)(end - p));
+		size_t bytes = log_plain_bytes(p, (size_t)(end - p));
 
 		if (used + (bytes ? bytes : ESCAPE_BYTES) >= room)
 			break;
@@ -181,7 +182,8 @@ void log_clean(char *out, size_t room, const char *text, size_t n)
 			used += bytes;
 			p += bytes;
 		} else {
-			snprintf(out + used, room - used, "\\x%02x", *p++);
+			snprintf(out + used, room - used, "\\x%02x",
+				 (unsigned char)*p++);
 			used += ESCAPE_BYTES;
 		}
 	}

@@ -67,6 +67,9 @@ void log_line(enum log_level level, const char *name, const char *text);
  */
 void log_clean(char *out, size_t room, const char *text, size_t n);
 
+/* Bytes of the character at text, n of them or fewer, that may stay as it is there; 0: none. */
+size_t log_plain_bytes(const char *text, size_t n);
+
 /* The severity of a level in the syslog protocol, RFC 5424 6.2.1; and the level of a severity. */
 unsigned log_severity(enum log_level level);
 enum log_level log_level_of_severity(unsigned severity);

@@ -139,7 +139,8 @@ static int ask(int fd, const char *line, unsigned ms, struct client_reply *ret_r
 	r = read_line(fd, ret_reply->text, sizeof(ret_reply->text), ms);
 	if (r < 0)
 		return read_failed(-r, ms, e);
-	if (json_read(ret_reply->text, take_verdict, ret_reply) < 0)
+	if (json_read(ret_reply->text, take_verdict, ret_reply) < 0 ||
+	    !json_is_object(ret_reply->text, JSON_DEPTH_MAX))
 		return err_say(e, EPROTO, "the answer is not JSON; is this a VM's control socket?");
 	return 0;
 }

@@ -141,6 +141,8 @@ static void other_programs_are_recognised(void **state)
 	(void)state;
 	assert_int_equal(ask("HTTP/1.1 400 Bad Request\r\n", NULL, &e), -EPROTO);
 	assert_non_null(strstr(e.text, "is not JSON"));
+	assert_int_equal(ask("{\"ok\":true,\"a\":\"\x1b[2J\"}\n", NULL, &e), -EPROTO);
+	assert_int_equal(ask("{\"ok\":true,\"a\":\"\xc2\x9b\"}\n", NULL, &e), -EPROTO);
 	assert_int_equal(ask(NULL, NULL, &e), -EPIPE);
 	assert_string_equal(e.text, "hung up without an answer");
 	memset(flood, 'x', sizeof(flood) - 1);

@@ -198,7 +198,7 @@ static void nonsense_is_answered_and_the_connection_stays(void **state)
 		 "here\"}\n");
 	assert_int_equal(write(fd, bytes, sizeof(bytes) - 1), sizeof(bytes) - 1);
 	settle();
-	hear(fd, "{\"ok\":false,\"error\":\"unknown command \\\"?\\u0001\xff\\\"; help lists "
+	hear(fd, "{\"ok\":false,\"error\":\"unknown command \\\"?\\u0001\\ufffd\\\"; help lists "
 		 "them\"}\n");
 	say(fd, "\n\r\nsuspend\n");
 	hear(fd, "{\"ok\":true}\n");
