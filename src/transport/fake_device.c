@@ -187,6 +187,8 @@ static bool answer(struct fake_device *d, struct vu_msg *m)
 		d->count[m->request]++;
 	if (m->request == d->faults.closed)
 		return false;
+	if (m->request == d->faults.delayed)
+		(void)poll(NULL, 0, (int)d->faults.delay_ms);
 	hear(d, m);
 	if (m->request == d->faults.ignored ||
 	    (!vu_has_reply(m->request) && !(m->flags & VU_FLAG_NEED_REPLY)))

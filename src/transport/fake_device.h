@@ -30,6 +30,8 @@ struct fake_faults {
 	uint32_t refused;  /* gets a 1 as acknowledgement, or an empty configuration */
 	uint32_t mistaken; /* gets an answer to another request */
 	uint32_t indexed;  /* gets an answer about another queue */
+	uint32_t delayed;  /* gets its answer late: */
+	unsigned delay_ms;
 };
 
 struct fake_device {

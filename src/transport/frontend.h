@@ -20,7 +20,8 @@
  *     disconnected.
  *  3. Whatever the device does, no call takes longer than limit_ms; one that takes longer, or
  *     breaks the protocol, is cut off, and lost() is called.
- *  4. The loop's thread waits for a device only in the handshake after it first answered.
+ *  4. The loop's thread waits for a device only in the handshake after it first answered, and when
+ *     it hands over the queues of the one before.
  *
  * Threads: attach, detach, init and fini on the loop's thread, everything else on any.
  */

@@ -64,6 +64,33 @@ static void a_device_that_does_not_answer_is_cut_off(void **state)
 				 "did not answer in time");
 }
 
+/* With two queues; each answer comes in time. */
+static void check_delay_is_cut_off(uint32_t request)
+{
+	device.faults = (struct fake_faults){.delayed = request, .delay_ms = 600};
+	attach(&device);
+	f.args.limit_ms = 1000;
+	start_driver();
+	frontend_status_set(&f, 0);
+	assert_false(frontend_is_linked(&f));
+	f.args.limit_ms = FRONTEND_LIMIT_MS;
+	while (nlosses == 0)
+		assert_int_equal(loop_once(&loop, 1000), 0);
+	assert_string_equal(loss, "did not answer in time");
+}
+
+static void all_queues_are_handed_over_within_the_limit(void **state)
+{
+	(void)state;
+	check_delay_is_cut_off(VU_SET_VRING_KICK);
+}
+
+static void all_queues_are_taken_back_within_the_limit(void **state)
+{
+	(void)state;
+	check_delay_is_cut_off(VU_GET_VRING_BASE);
+}
+
 static void a_device_that_closes_is_lost(void **state)
 {
 	const uint32_t requests[] = {VU_GET_FEATURES, VU_GET_QUEUE_NUM, VU_SET_FEATURES,
@@ -366,6 +393,8 @@ int main(void)
 		T(a_broken_ring_is_told_to_the_driver),
 		T(a_broken_ring_of_the_last_session_is_forgotten),
 		T(a_device_that_does_not_answer_is_cut_off),
+		T(all_queues_are_handed_over_within_the_limit),
+		T(all_queues_are_taken_back_within_the_limit),
 		T(a_device_that_closes_is_lost),
 		T(a_device_that_answers_something_else_is_cut_off),
 		T(a_device_that_passes_a_question_over_is_cut_off),

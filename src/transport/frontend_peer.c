@@ -456,7 +456,8 @@ static void settle(struct frontend *f, int r)
 		peer_cut(f, r);
 }
 
-void peer_queue_start(struct frontend *f, unsigned q)
+/* Within the time that was given. */
+static void queue_hand_over(struct frontend *f, unsigned q)
 {
 	if (f->state != FRONTEND_LINKED || f->paused || f->queues[q].live)
 		return;
@@ -466,8 +467,13 @@ void peer_queue_start(struct frontend *f, unsigned q)
 		peer_break(f);
 		return;
 	}
-	link_begin(&f->link, f->args.limit_ms);
 	settle(f, queue_start(f, q));
+}
+
+void peer_queue_start(struct frontend *f, unsigned q)
+{
+	link_begin(&f->link, f->args.limit_ms);
+	queue_hand_over(f, q);
 }
 
 void peer_start(struct frontend *f)
@@ -487,7 +493,7 @@ void peer_start(struct frontend *f)
 	settle(f, r);
 	for (unsigned q = 0; q < f->nqueues && r == 0; q++)
 		if (f->queues[q].enabled)
-			peer_queue_start(f, q);
+			queue_hand_over(f, q);
 	if (f->state == FRONTEND_LINKED && r == 0 && link_has(&f->link, VU_PROTOCOL_F_STATUS))
 		settle(f, link_set_u64(&f->link, VU_SET_STATUS, f->status));
 }
@@ -509,7 +515,7 @@ void peer_resume(struct frontend *f)
 	wake_both_sides(f);
 }
 
-/* Returns when the device has let go of it. */
+/* Returns when the device has let go of it, within the time that was given. */
 static void queue_take_back(struct frontend *f, unsigned i)
 {
 	struct frontend_queue *q = &f->queues[i];
@@ -517,7 +523,6 @@ static void queue_take_back(struct frontend *f, unsigned i)
 
 	if (!q->live)
 		return;
-	link_begin(&f->link, f->args.limit_ms);
 	r = link_stop_vring(&f->link, i, &q->base);
 	if (r < 0)
 		peer_cut(f, r);
@@ -527,12 +532,14 @@ static void queue_take_back(struct frontend *f, unsigned i)
 
 void peer_queue_stop(struct frontend *f, unsigned q)
 {
+	link_begin(&f->link, f->args.limit_ms);
 	queue_take_back(f, q);
 	inflight_clear(f, q);
 }
 
 void peer_pause(struct frontend *f)
 {
+	link_begin(&f->link, f->args.limit_ms);
 	for (unsigned q = 0; q < f->nqueues; q++)
 		queue_take_back(f, q);
 }
@@ -545,7 +552,6 @@ void peer_stop(struct frontend *f)
 	fd_close(&f->inflight_fd);
 	if (f->state != FRONTEND_LINKED)
 		return;
-	link_begin(&f->link, f->args.limit_ms);
 	if (link_has(&f->link, VU_PROTOCOL_F_STATUS))
 		r = link_set_u64(&f->link, VU_SET_STATUS, 0);
 	else if (link_has(&f->link, VU_PROTOCOL_F_RESET_DEVICE))
