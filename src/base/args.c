@@ -3,24 +3,27 @@
 #include "base/args.h"
 
 #include "base/num.h"
+#include "base/similar.h"
 
 #include <errno.h>
 #include <string.h>
 
 enum {
 	HELP_COLUMN = 26,    /* where the sentences begin */
-	NAME_MAX_GUESS = 32, /* names longer than this are not compared */
+	KEY_MAX = 32,	  /* longer than any key */
 };
+
+#define KEY_LETTERS "abcdefghijklmnopqrstuvwxyz0123456789-_"
 
 void args_init(struct args *a, const struct arg *table, int argc, char *const *argv)
 {
 	*a = (struct args){.table = table, .argc = argc, .argv = argv};
 }
 
-static const struct arg *find_name(const struct arg *table, const char *name, size_t n)
+const struct arg *args_find(const struct arg *table, const char *name, size_t n)
 {
 	for (; table->name; table++)
-		if (strlen(table->name) == n && memcmp(table->name, name, n) == 0)
+		if (opt_is_same_key(table->name, name, n))
 			return table;
 	return NULL;
 }
@@ -33,59 +36,29 @@ static const struct arg *find_letter(const struct arg *table, char letter)
 	return NULL;
 }
 
-/* Letters to change, add or leave out to make b of a. */
-static size_t distance(const char *a, size_t a_length, const char *b, size_t b_length)
-{
-	size_t row[NAME_MAX_GUESS + 1];
-
-	for (size_t j = 0; j <= b_length; j++)
-		row[j] = j;
-	for (size_t i = 1; i <= a_length; i++) {
-		size_t diagonal = row[0];
-
-		row[0] = i;
-		for (size_t j = 1; j <= b_length; j++) {
-			size_t changed = diagonal + (a[i - 1] != b[j - 1]);
-
-			diagonal = row[j];
-			row[j] = min_size(changed, 1 + min_size(row[j], row[j - 1]));
-		}
-	}
-	return row[b_length];
-}
-
+/* A name to offer in place of one that is unknown; never one that would be refused. */
 static const char *similar_name(const struct arg *table, const char *name, size_t n)
 {
-	const char *best = NULL;
-	size_t best_distance = n < 5 ? 2 : 3;
+	struct similar similar;
 
-	if (n < 3 || n > NAME_MAX_GUESS)
-		return NULL;
-	for (; table->name; table++) {
-		size_t length = strlen(table->name);
-		size_t d;
-
-		if (length > NAME_MAX_GUESS)
-			continue;
-		d = distance(name, n, table->name, length);
-		if (d < best_distance && d < length) {
-			best = table->name;
-			best_distance = d;
-		}
-	}
-	return best;
+	similar_init(&similar, name, n);
+	for (; table->name; table++)
+		if (!table->is_refused)
+			similar_try(&similar, table->name);
+	return similar.best;
 }
 
-static enum args_kind unknown_name(const struct args *a, const char *name, size_t n, struct err *e)
+static enum args_kind unknown_name(const struct args *a, const char *dashes, const char *name,
+				   size_t n, struct err *e)
 {
 	const char *similar = similar_name(a->table, name, n);
+	int shown = (int)min_size(n, 200);
 
 	if (similar)
-		err_say(e, EINVAL, "--%.*s: unknown option; did you mean --%s?",
-			(int)min_size(n, 200), name, similar);
+		err_say(e, EINVAL, "%s%.*s: unknown option; did you mean --%s?", dashes, shown,
+			name, similar);
 	else
-		err_say(e, EINVAL, "--%.*s: unknown option; see --help", (int)min_size(n, 200),
-			name);
+		err_say(e, EINVAL, "%s%.*s: unknown option; see --help", dashes, shown, name);
 	return ARGS_WRONG;
 }
 
@@ -99,11 +72,11 @@ static bool is_first_choice(const struct opt *keys, const char *word, size_t n)
 	return false;
 }
 
-/* Whether word begins with "key=" of the table, or with a flag or a choice up to a comma. */
+/* Whether word begins with what looks like "key=", or with a flag or a choice up to a comma. */
 static bool is_option_text(const struct opt *keys, const char *word)
 {
 	size_t n = strcspn(word, "=,");
-	char key[NAME_MAX_GUESS + 1];
+	char key[KEY_MAX + 1];
 	const struct opt *row;
 
 	if (n == 0 || n >= sizeof(key))
@@ -113,7 +86,8 @@ static bool is_option_text(const struct opt *keys, const char *word)
 	row = opt_find(keys, key);
 	if (word[n] != '=' && is_first_choice(keys, word, n))
 		return true;
-	return row && (word[n] == '=' || row->kind == OPT_KIND_FLAG);
+	return (row && row->kind == OPT_KIND_FLAG) ||
+	       (word[n] == '=' && strspn(word, KEY_LETTERS) == n);
 }
 
 static enum args_kind finish(struct args *a, const struct arg *arg, const char *dashes,
@@ -142,24 +116,28 @@ static enum args_kind long_option(struct args *a, const char *name, struct args_
 				  struct err *e)
 {
 	size_t n = strcspn(name, "=");
-	const struct arg *arg = find_name(a->table, name, n);
+	const struct arg *arg = args_find(a->table, name, n);
 
 	if (!arg && n == 1)
 		arg = find_letter(a->table, *name);
 	if (!arg)
-		return unknown_name(a, name, n, e);
+		return unknown_name(a, "--", name, n, e);
 	return finish(a, arg, "--", name[n] ? name + n + 1 : NULL, ret, e);
 }
 
 static enum args_kind short_option(struct args *a, const char *word, struct args_item *ret,
 				   struct err *e)
 {
-	const struct arg *arg = find_letter(a->table, *word);
+	size_t n = strcspn(word, "=");
+	const struct arg *arg = n > 1 ? args_find(a->table, word, n) : NULL;
 
-	if (!*word || !arg) {
-		err_say(e, EINVAL, "-%.200s: unknown option; see --help", word);
-		return ARGS_WRONG;
-	}
+	if (arg && arg->is_refused) /* as other programs write long options */
+		return finish(a, arg, "-", word[n] ? word + n + 1 : NULL, ret, e);
+	if (arg)
+		return unknown_name(a, "-", word, n, e);
+	arg = find_letter(a->table, *word);
+	if (!*word || !arg)
+		return unknown_name(a, "-", word, n, e);
 	return finish(a, arg, "-", word[1] ? word + 1 : NULL, ret, e);
 }
 
@@ -173,9 +151,10 @@ enum args_kind args_next(struct args *a, struct args_item *ret_item, struct err 
 	}
 	if (a->at == a->argc)
 		return ARGS_END;
+	*ret_item = (struct args_item){0};
 	word = a->argv[a->at++];
 	if (a->words_only || word[0] != '-' || (word[1] >= '0' && word[1] <= '9')) {
-		*ret_item = (struct args_item){.value = word};
+		ret_item->value = word;
 		return ARGS_WORD;
 	}
 	if (word[1] == '-')

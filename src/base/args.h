@@ -12,6 +12,9 @@
 #include "base/err.h"
 #include "base/opt.h"
 
+#include <stdbool.h>
+#include <stddef.h>
+
 struct arg {
 	const char *name; /* long name without dashes; NULL ends the table */
 	char letter;	  /* short name, or 0 */
@@ -19,10 +22,14 @@ struct arg {
 
 	/*
 	 * Not NULL: the value may be left out.  The next word is the value only if it begins with
-	 * a key of this table, or a choice that needs no key; --name=value always works.
+	 * what looks like "key=", a flag of this table, or a choice that needs no key;
+	 * --name=value always works.
 	 */
 	const struct opt *keys;
 	const char *help;
+
+	/* Known only to be refused by whoever reads it: never suggested; known with one dash, too. */
+	bool is_refused;
 };
 
 struct args {
@@ -36,13 +43,16 @@ enum args_kind {
 	ARGS_END,
 	ARGS_OPTION, /* item.arg and item.value (NULL: none given) */
 	ARGS_WORD,   /* item.value */
-	ARGS_WRONG,  /* *e says what; the next call goes on behind it */
+	ARGS_WRONG,  /* *e says what, item.arg of which (NULL: unknown); the next call goes on */
 };
 
 struct args_item {
 	const struct arg *arg;
 	const char *value;
 };
+
+/* The row whose name is the first n bytes of name, or NULL; "-" and "_" are the same. */
+const struct arg *args_find(const struct arg *table, const char *name, size_t n);
 
 /* argv without the program's name. */
 void args_init(struct args *a, const struct arg *table, int argc, char *const *argv);

@@ -18,7 +18,7 @@
 
 enum { ROWS_MAX = 64 /* bits of the word that notes which keys were given */ };
 
-static bool is_same_key(const char *a, const char *b, size_t b_length)
+bool opt_is_same_key(const char *a, const char *b, size_t b_length)
 {
 	size_t i;
 
@@ -31,7 +31,7 @@ static bool is_same_key(const char *a, const char *b, size_t b_length)
 static const struct opt *find(const struct opt *table, const char *name, size_t length)
 {
 	for (; table->kind != OPT_KIND_END; table++)
-		if (is_same_key(table->name, name, length))
+		if (opt_is_same_key(table->name, name, length))
 			return table;
 	return NULL;
 }

@@ -106,6 +106,9 @@ int opt_set(const struct opt *row, void *target, const char *value, struct err *
 /* The row of that name, or NULL. */
 const struct opt *opt_find(const struct opt *table, const char *name);
 
+/* Whether the first n bytes of key are that name; "-" and "_" are the same. */
+bool opt_is_same_key(const char *name, const char *key, size_t n);
+
 /* Frees the text fields and sets them to NULL. */
 void opt_fini(const struct opt *table, void *target);
 
