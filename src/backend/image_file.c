@@ -131,8 +131,8 @@ static int lock_conflict(const struct image_options *o, const struct stat *st, s
 		snprintf(who, sizeof(who), "process %d", pid);
 	if (o->writable)
 		return err_say(e, EBUSY,
-			       "%s: in use by %s, such as another virtual machine; a writable disk "
-			       "can have one user only",
+			       "%s: in use by %s, such as a disk of this or another machine; a "
+			       "writable disk can have one user only",
 			       o->path, who);
 	return err_say(e, EBUSY,
 		       "%s: %s, such as another virtual machine, has it open for writing; "

@@ -27,10 +27,12 @@
 struct parse {
 	struct config *config;
 	struct config_errors *errors;
-	struct arg table[CONFIG_TABLE_MAX + 1];
+	struct arg *table; /* CONFIG_TABLE_MAX rows and the end */
 	size_t noptions, ndevices;
 	struct config_items files, words;
 	bool wants_dump;
+	bool follows_unknown; /* the last option: a word may be its value */
+	bool may_lack_kernel; /* there was such an option: it may have been meant to name it */
 };
 
 static int config_init(struct config *c)
@@ -303,7 +305,7 @@ static void check_whole(struct parse *p, const struct config_items *kept)
 
 	if (lacks_memory(p->errors))
 		return;
-	if (!has_kernel(kept) && add_kernel(p, &e) < 0)
+	if (!has_kernel(kept) && !p->may_lack_kernel && add_kernel(p, &e) < 0)
 		config_error_note(p->errors, &e);
 	if (p->config->rootfs.path && p->config->initrd) {
 		err_say(&e, EINVAL, "--rootfs: brings an initial RAM disk; leave out --initrd");
@@ -336,6 +338,18 @@ static void dump(struct parse *p, const struct config_items *kept)
 		err_in(&e, "--dump-config");
 		config_error_note(p->errors, &e);
 	}
+}
+
+/* Whether it may be the value of an option that is not known, rather than the kernel. */
+static bool is_stray(struct parse *p, enum args_kind kind, const struct args_item *said)
+{
+	bool is_stray = kind == ARGS_WORD && p->follows_unknown;
+	bool is_unknown = (kind == ARGS_WRONG && !said->arg) ||
+			  (kind == ARGS_OPTION && said->arg->is_refused);
+
+	p->follows_unknown = is_unknown && !said->value;
+	p->may_lack_kernel = p->may_lack_kernel || is_unknown;
+	return is_stray;
 }
 
 /* Keeps one thing of the command line; true when help was asked for. */
@@ -374,9 +388,35 @@ static bool take_words(struct parse *p, int argc, char *const *argv)
 
 	args_init(&args, p->table, argc, argv);
 	while ((kind = args_next(&args, &item, &e)) != ARGS_END)
-		if (take(p, kind, &item, &e))
+		if (!is_stray(p, kind, &item) && take(p, kind, &item, &e))
 			return true;
 	return false;
+}
+
+static bool is_second_kernel(const struct config_items *items, size_t at)
+{
+	for (size_t i = 0; i < items->n; i++)
+		if (i != at && !items->list[i].arg && !items->list[at].arg)
+			return true;
+	return false;
+}
+
+/*
+ * --vsock 3 KERNEL: a word behind an option that can go without a value, if it is no file and there
+ * is another kernel, is the option's, which then says what is wrong with it.
+ */
+static void values_join(struct config_items *items)
+{
+	for (size_t i = 1; i < items->n; i++) {
+		struct config_item *option = &items->list[i - 1], *word = &items->list[i];
+
+		if (!option->arg || !option->arg->keys || option->value ||
+		    !is_second_kernel(items, i) || access(word->value, F_OK) == 0)
+			continue;
+		option->value = word->value;
+		items->n--;
+		memmove(word, word + 1, (items->n - i) * sizeof(*word));
+	}
 }
 
 /* The files' items, then the command line's. */
@@ -385,6 +425,7 @@ static void take_all(struct parse *p)
 	struct config_items *files = &p->files, *words = &p->words, kept = {0};
 	struct err e = {0};
 
+	values_join(words);
 	for (size_t i = 0; i < words->n && !e.code; i++)
 		if (config_item_add(files, &words->list[i], &e) < 0)
 			config_error_note(p->errors, &e);
@@ -397,13 +438,14 @@ static void take_all(struct parse *p)
 
 int config_parse(struct config *c, int argc, char *const *argv, struct config_errors *ret_errors)
 {
-	struct parse p = {.config = c, .errors = ret_errors};
+	struct arg *table auto_free = calloc(CONFIG_TABLE_MAX + 1, sizeof(*table));
+	struct parse p = {.config = c, .errors = ret_errors, .table = table};
 	struct err e = {0};
 	bool wants_help;
 
 	ret_errors->n = 0;
 	ret_errors->lacks_kernel = false;
-	if (config_init(c) < 0) {
+	if (config_init(c) < 0 || !table) {
 		err_set(&e, ENOMEM, "cannot read the command line");
 		config_error_note(ret_errors, &e);
 		return -EINVAL;

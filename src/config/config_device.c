@@ -106,7 +106,11 @@ static int check_disk(const char *path, bool is_writable, int *ret_fd, struct er
 
 		return r < 0 ? r : check_inherited_type(path, *ret_fd, e);
 	}
-	return config_file_check(path, mode, "give the path of a disk image", e);
+	return config_file_check(path, mode,
+				 strpbrk(path, "=,")
+					 ? "a disk with options is --block path=FILE,KEY=VALUE,..."
+					 : "give the path of a disk image",
+				 e);
 }
 
 struct config_device *config_device_next(struct config *c, struct err *e)

@@ -88,21 +88,6 @@ static void reader_error(struct reader *r, unsigned line, struct err *e)
 	config_error_note(r->errors, e);
 }
 
-static const struct arg *find(const struct arg *table, const char *name)
-{
-	for (; table->name; table++) {
-		const char *a = table->name, *b = name;
-
-		while (*a && (*a == *b || (*a == '-' && *b == '_') || (*a == '_' && *b == '-'))) {
-			a++;
-			b++;
-		}
-		if (!*a && !*b)
-			return table;
-	}
-	return NULL;
-}
-
 static void reader_add(struct reader *r, const struct arg *arg, char *value, unsigned line)
 {
 	struct config_item item = {.arg = arg, .value = value, .file = r->path, .line = line};
@@ -146,7 +131,7 @@ static void section_begin(struct reader *r, char *name)
 	name++;
 	if (strcmp(name, run_section) == 0)
 		return;
-	r->section = find(r->table, name);
+	r->section = args_find(r->table, name, strlen(name));
 	r->skips = !r->section;
 	if (r->section)
 		return;
@@ -211,7 +196,7 @@ static int take_option(struct reader *r, const char *key, char *value, struct er
 		reader_add(r, NULL, value, r->line);
 		return 0;
 	}
-	arg = find(r->table, key);
+	arg = args_find(r->table, key, strlen(key));
 	if (!arg || strcmp(arg->name, "help") == 0 || strcmp(arg->name, "dump-config") == 0)
 		return err_say(e, EINVAL, "%.60s: unknown option; see crosvm run --help", key);
 	if (strcmp(arg->name, "cfg") == 0)

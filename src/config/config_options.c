@@ -322,15 +322,3 @@ const struct config_option config_options[] = {
 	{.arg = {.name = "help", .letter = 'h', .help = "Print this text"}},
 	{.arg = {.name = NULL}},
 };
-
-const struct arg config_refused[] = {
-	{"net", 0, "...", NULL, "networks are not built in"},
-	{"wayland-sock", 0, "PATH", NULL, "Wayland is not built in"},
-	{"wayland-group", 0, "NAME", NULL, "Wayland is not built in"},
-	{"wayland-dmabuf", 0, NULL, NULL, "Wayland is not built in"},
-	{"gpu", 0, NULL, NULL, "graphics are not built in"},
-	{"fs", 0, "...", NULL, "not built in: use virtiofsd and --vhost-user fs,socket=PATH"},
-	{"plugin", 0, "PATH", NULL, "plugins are not built in"},
-	{"plugin-root", 0, "DIR", NULL, "plugins are not built in"},
-	{.name = NULL},
-};

@@ -20,14 +20,14 @@ struct config_option {
 	const char *default_text; /* for the help, or NULL */
 };
 
-enum { CONFIG_TABLE_MAX = 96 };
+enum { CONFIG_TABLE_MAX = 160 };
 
 /*
  * Every option that is not a device of its own; ended by a NULL name.  Order is that of the help.
  */
 extern const struct config_option config_options[];
 
-/* Options of other builds and releases, with the reason as their help; ended by a NULL name. */
+/* Options of other builds and programs, with what to say as their help; ended by a NULL name. */
 extern const struct arg config_refused[];
 
 /* The keys of --rootfs; set fields of struct config_rootfs. */

@@ -327,7 +327,7 @@ static void params_are_joined_in_order(void **state)
 static void every_mistake_of_a_line_is_told(void **state)
 {
 	(void)state;
-	assert_int_equal(parse("-m x --bogus -c 0 --gpu nokernel -z --socket"), -EINVAL);
+	assert_int_equal(parse("-m x --bogus -c 0 --gpu -z -u nokernel --socket"), -EINVAL);
 
 	assert_int_equal(errors.n, 7);
 	assert_string_equal(errors.list[0].text, "--bogus: unknown option; see --help");
@@ -362,6 +362,36 @@ static void mistyped_options_get_a_suggestion(void **state)
 {
 	(void)state;
 	refused("kernel --inird=x", "--inird: unknown option; did you mean --initrd?");
+	refused("kernel -initrd x", "-initrd: unknown option; did you mean --initrd?");
+	refused("kernel --gppu", "--gppu: unknown option; see --help");
+}
+
+static void word_behind_an_unknown_option_is_no_kernel(void **state)
+{
+	(void)state;
+	refused("--bogus nofile kernel", "--bogus: unknown option; see --help");
+	refused("--bogus kernel", "--bogus: unknown option; see --help");
+	refused("--gpu nofile kernel", "--gpu: graphics are not built in");
+	refused("--memory 512 kernel", "--memory: say --mem SIZE");
+	refused("--kernel kernel",
+		"--kernel: the kernel is a word of its own: crosvm run [OPTIONS] KERNEL");
+}
+
+static void options_of_other_programs_say_what_is_meant(void **state)
+{
+	(void)state;
+	refused("-smp 2 kernel", "--smp: say --cpus N");
+	refused("-hda x kernel", "--hda: say --block path=FILE (also ,ro ,root ,format=qcow2)");
+	refused("-nographic kernel", "--nographic: not needed: it is always so");
+	refused("--rwroot=x kernel", "--rwroot: say --block path=FILE,root");
+}
+
+static void dash_and_underscore_are_the_same_in_names(void **state)
+{
+	(void)state;
+	accepted("--host-ip 10.0.0.1 --netmask 255.0.0.0 --mac 52:54:00:12:34:56 kernel");
+	accepted("--disable_sandbox kernel");
+	assert_false(config.sandbox);
 }
 
 static void flags_take_no_value(void **state)
@@ -601,6 +631,10 @@ static void devices_without_a_required_key_need_no_value(void **state)
 		"--console: type: \"kernel\": not one of auto, pty, stdio");
 	accepted("kernel --no-rng --console");
 	assert_string_equal(config.devices[0].options, "");
+	refused("--console bogus=1 kernel", "--console: unknown key \"bogus\"; known: type, queues, ro, "
+		"output");
+	refused("--console nofile kernel",
+		"--console: type: \"nofile\": not one of auto, pty, stdio");
 }
 
 static void serial_ports_are_checked_together(void **state)
@@ -856,6 +890,9 @@ int main(void)
 		TEST(more_mistakes_than_there_is_room_for_are_counted),
 		TEST(wrong_words_are_refused),
 		TEST(mistyped_options_get_a_suggestion),
+		TEST(word_behind_an_unknown_option_is_no_kernel),
+		TEST(options_of_other_programs_say_what_is_meant),
+		TEST(dash_and_underscore_are_the_same_in_names),
 		TEST(flags_take_no_value),
 		TEST(single_options_are_given_once),
 		TEST(disks_keep_their_order),
