@@ -104,14 +104,29 @@ def test_no_root_file_system_is_packed_without_kvm(crosvm, kernel, tmp_path):
 
 
 def test_first_steps_do_not_hide_other_mistakes(crosvm):
-    done = crosvm('run', '--bogus')
+    done = crosvm('run', '-c', '0')
     assert len(lines(done)) == 2
 
 
-def test_unknown_command_is_refused(crosvm):
-    done = crosvm('launch')
+@pytest.mark.parametrize('words,remedy', [
+    (['launch'], 'no such command; crosvm --help lists them'),
+    (['stauts', 'x'], 'no such command; did you mean crosvm status?'),
+    (['ps'], 'no such command; did you mean crosvm list?'),
+    (['/dev/null'], 'no such command; to boot this file: crosvm run /dev/null'),
+    (['-m', '512'], 'no option of crosvm itself; those of a command stand behind its name: '
+                    'crosvm run -m ...'),
+])
+def test_unknown_command_is_refused(crosvm, words, remedy):
+    done = crosvm(*words)
     assert done.returncode == USAGE
-    assert lines(done) == ['crosvm: launch: no such command; crosvm --help lists them']
+    assert lines(done) == [f'crosvm: {words[0]}: {remedy}']
+
+
+def test_help_is_a_word_too(crosvm):
+    assert crosvm('help').stdout == crosvm('--help').stdout
+    assert crosvm('help', 'run').stdout == crosvm('run', '--help').stdout
+    assert crosvm('--help', 'balloon-stats').stdout == crosvm('balloon_stats', '-h').stdout
+    assert crosvm('-V').stdout == crosvm('version').stdout
 
 
 def test_help_names_every_device_that_is_built_in(crosvm):
@@ -123,7 +138,7 @@ def test_help_names_every_device_that_is_built_in(crosvm):
 
 
 def test_all_mistakes_are_told_at_once(crosvm, tmp_path):
-    done = crosvm('run', '-m', 'much', '--cpus=0', '--plugin', 'a', '--bogus', tmp_path / 'none',
+    done = crosvm('run', '-m', 'much', '--cpus=0', '--plugin', 'a', tmp_path / 'none', '--bogus',
                   '-x')
     assert done.returncode == USAGE
     assert lines(done) == [
@@ -311,10 +326,10 @@ def test_configuration_file_boots_and_dumps(crosvm, tmp_path):
     file.write_text(dumped.stdout)
     assert 'mem = 64' in dumped.stdout
     assert crosvm('run', '--cfg', file, '--dump-config').stdout == dumped.stdout
-    file.write_text('memory = 64\n')
+    file.write_text('bogus = 64\n')
     wrong = crosvm('run', '--cfg', file, tmp_path / 'exit.elf')
     assert wrong.returncode == USAGE
-    assert lines(wrong) == [f'crosvm: {file}:1: memory: unknown option; see crosvm run --help']
+    assert lines(wrong) == [f'crosvm: {file}:1: bogus: unknown option; see crosvm run --help']
 
 
 @needs_kvm

@@ -33,8 +33,11 @@ struct command {
 /* commands.c; ends with a NULL name. */
 extern const struct command commands[];
 
-/* The row of that name, or NULL. */
+/* The row of that name, in which "-" and "_" are the same, or NULL. */
 const struct command *command_find(const char *name);
+
+/* The name of the command that somebody means who typed another word, or NULL. */
+const char *command_meant(const char *typed);
 
 /* What becomes of the words.  Each returns 0 or -errno with *e; NULL: there are none to take. */
 struct command_reader {

@@ -4,6 +4,7 @@
 
 #include "base/exit_codes.h"
 #include "base/log.h"
+#include "base/similar.h"
 #include "devices/serve.h"
 
 #include <errno.h>
@@ -80,9 +81,34 @@ const struct command commands[] = {
 const struct command *command_find(const char *name)
 {
 	for (const struct command *c = commands; c->name; c++)
-		if (strcmp(c->name, name) == 0)
+		if (opt_is_same_key(c->name, name, strlen(name)))
 			return c;
 	return NULL;
+}
+
+/* What other programs call it, or what people expect. */
+static const struct {
+	const char *typed, *meant;
+} synonyms[] = {
+	{"boot", "run"},	  {"create", "create_qcow2"}, {"delete", "stop"},
+	{"destroy", "stop"},	  {"info", "status"},	      {"kill", "stop"},
+	{"ls", "list"},		  {"pause", "suspend"},	      {"poweroff", "powerbtn"},
+	{"ps", "list"},		  {"quit", "stop"},	      {"resize", "disk"},
+	{"shutdown", "powerbtn"}, {"start", "run"},	      {"unpause", "resume"},
+};
+
+const char *command_meant(const char *typed)
+{
+	struct similar similar;
+
+	for (size_t i = 0; i < ARRAY_LEN(synonyms); i++)
+		if (strcmp(synonyms[i].typed, typed) == 0)
+			return synonyms[i].meant;
+	similar_init(&similar, typed, strlen(typed));
+	for (const struct command *c = commands; c->name; c++)
+		if (c->summary)
+			similar_try(&similar, c->name);
+	return similar.best;
 }
 
 void command_help(const struct command *c, FILE *out)

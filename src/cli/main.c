@@ -55,9 +55,54 @@ static int level_take(int argc, char **argv)
 	return words;
 }
 
+static bool is_one_of(const char *word, const char *const *list)
+{
+	while (*list && strcmp(*list, word) != 0)
+		list++;
+	return *list != NULL;
+}
+
+static void unknown_tell(const char *word)
+{
+	const char *meant = command_meant(word);
+
+	if (*word == '-')
+		log_error("%s: no option of crosvm itself; those of a command stand behind its "
+			  "name: crosvm run %s ...", word, word);
+	else if (meant)
+		log_error("%s: no such command; did you mean crosvm %s?", word, meant);
+	else if (access(word, F_OK) == 0)
+		log_error("%s: no such command; to boot this file: crosvm run %s", word, word);
+	else
+		log_error("%s: no such command; crosvm --help lists them", word);
+}
+
+/* One command; argv begins with its name. */
+static int command_call(int argc, char **argv)
+{
+	static const char *const help[] = {"--help", "-h", "help", NULL};
+	static const char *const version[] = {"--version", "-V", NULL};
+	static char help_option[] = "--help";
+	const struct command *command;
+
+	if (is_one_of(argv[0], version))
+		return command_version(argc - 1, argv + 1);
+	if (is_one_of(argv[0], help) && argc > 1 && command_find(argv[1])) {
+		argv[0] = argv[1];
+		argv[1] = help_option;
+	} else if (is_one_of(argv[0], help)) {
+		usage(stdout);
+		return EXIT_CODE_OK;
+	}
+	command = command_find(argv[0]);
+	if (command)
+		return command->run(argc - 1, argv + 1);
+	unknown_tell(argv[0]);
+	return EXIT_CODE_USAGE;
+}
+
 int main(int argc, char **argv)
 {
-	const struct command *command;
 	int words;
 
 	streams_open();
@@ -70,15 +115,5 @@ int main(int argc, char **argv)
 		first_steps_print(stderr);
 		return EXIT_CODE_USAGE;
 	}
-	if (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0) {
-		usage(stdout);
-		return EXIT_CODE_OK;
-	}
-	if (strcmp(argv[1], "--version") == 0)
-		return command_version(argc - 2, argv + 2);
-	command = command_find(argv[1]);
-	if (command)
-		return command->run(argc - 2, argv + 2);
-	log_error("%s: no such command; crosvm --help lists them", argv[1]);
-	return EXIT_CODE_USAGE;
+	return command_call(argc - 1, argv + 1);
 }
