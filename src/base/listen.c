@@ -89,6 +89,19 @@ static int name_take(int sock, const struct sockaddr_un *a, struct err *e)
 	return r;
 }
 
+void listen_stale_remove(const char *path)
+{
+	struct sockaddr_un a = {.sun_family = AF_UNIX};
+	auto_fd lock = -1;
+	struct err ignored;
+
+	if (strlen(path) >= sizeof(a.sun_path))
+		return;
+	memcpy(a.sun_path, path, strlen(path));
+	if (directory_lock(path, &lock, &ignored) == 0 && lock >= 0)
+		stale_remove(&a, &ignored); /* what stays is another's by now, or not ours to remove */
+}
+
 int listen_at(const char *path, int backlog, mode_t mode, struct err *e)
 {
 	struct sockaddr_un a = {.sun_family = AF_UNIX};

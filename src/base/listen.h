@@ -13,3 +13,6 @@
  * that somebody keeps locked.  The file gets mode less the umask; removing it is up to the caller.
  */
 int listen_at(const char *path, int backlog, mode_t mode, struct err *e) MUST_CHECK;
+
+/* Removes the socket at path if nobody listens on it any more, and this user may. */
+void listen_stale_remove(const char *path);

@@ -55,6 +55,26 @@ static void test_stale_socket_is_replaced(void **state)
 	assert_int_equal(connect_to_path(), 0);
 }
 
+static void test_stale_sockets_are_removed_and_nothing_else(void **state)
+{
+	struct err e = {0};
+	auto_fd fd = -1;
+
+	(void)state;
+	close(listen_at(path, 1, 0777, &e));
+	listen_stale_remove(path);
+	assert_int_equal(access(path, F_OK), -1);
+	listen_stale_remove(path); /* nothing there */
+	fd = listen_at(path, 1, 0777, &e);
+	listen_stale_remove(path);
+	assert_int_equal(connect_to_path(), 0);
+	unlink(path);
+	close(open(path, O_CREAT | O_WRONLY, 0600));
+	listen_stale_remove(path);
+	assert_int_equal(access(path, F_OK), 0);
+	unlink(path);
+}
+
 static void test_live_socket_is_refused(void **state)
 {
 	struct err e = {0};
@@ -131,6 +151,7 @@ int main(void)
 	static const struct CMUnitTest tests[] = {
 		TEST(listens_and_does_not_block),
 		TEST(stale_socket_is_replaced),
+		TEST(stale_sockets_are_removed_and_nothing_else),
 		TEST(live_socket_is_refused),
 		TEST(other_files_are_left_alone),
 		TEST(long_and_impossible_paths_are_refused),

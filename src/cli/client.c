@@ -5,6 +5,7 @@
 #include "config/names.h"
 
 #include "base/fd.h"
+#include "base/listen.h"
 #include "base/loop.h"
 
 #include <errno.h>
@@ -31,6 +32,15 @@ static const char *remedy(int errnum)
 	default:
 		return "";
 	}
+}
+
+/* A VM whose other processes were killed could not remove its socket itself. */
+static void remove_leftover(const char *word)
+{
+	char path[sizeof(((struct sockaddr_un *)0)->sun_path) + 1];
+
+	vm_name_resolve(word, path, sizeof(path));
+	listen_stale_remove(path);
 }
 
 static int dial(const char *word, unsigned ms, struct err *e)
@@ -204,6 +214,7 @@ int client_wait(const char *word, int *fd, uint64_t end_ns)
 		if (!wait_for_hangup(*fd, end_ns))
 			return -ETIMEDOUT;
 	while (redial(word, fd));
+	remove_leftover(word);
 	return 0;
 }
 

@@ -252,13 +252,13 @@ void control_fini(struct control *c)
 {
 	if (!c || !c->loop)
 		return;
-	for (size_t i = 0; i < CONTROL_CLIENTS_MAX; i++)
-		drop(&c->clients[i]);
-	control_status_fini(c);
 	if (c->watch.fd >= 0) {
 		loop_remove(c->loop, &c->watch);
 		leftovers_remove();
 	}
-	fd_close(&c->watch.fd);
+	fd_close(&c->watch.fd); /* before clients that wait for the end see it */
 	fd_close(&c->spare_fd);
+	for (size_t i = 0; i < CONTROL_CLIENTS_MAX; i++)
+		drop(&c->clients[i]);
+	control_status_fini(c);
 }

@@ -84,6 +84,35 @@ static int spawner_start(struct vm_devices *all, const struct respawn_end *end, 
 	return r;
 }
 
+/* The guest can do without it, as long as no device ends. */
+static void respawn_ended(struct watch *w, uint32_t events)
+{
+	struct vm_devices *all = container_of(w, struct vm_devices, respawn_end);
+	struct machine *m = container_of(all, struct machine, devices);
+	struct spawn_end end;
+
+	(void)events;
+	loop_remove(&m->loop, w);
+	w->fd = -1;
+	if (spawn_reap(&all->respawn.server, &end) < 0)
+		return;
+	log_error("the process that starts devices again is gone, %s: a device that ends now ends "
+		  "the VM, and files of its sockets stay behind",
+		  end.text);
+	postmortem_forsake(&m->postmortem);
+}
+
+static int respawn_watch(struct machine *m, struct err *e)
+{
+	struct vm_devices *all = &m->devices;
+	int r;
+
+	all->respawn_end =
+		(struct watch){.fd = all->respawn.server.pidfd, .ready = respawn_ended};
+	r = loop_add(&m->loop, &all->respawn_end, EPOLLIN);
+	return r < 0 ? err_set(e, -r, "cannot watch the process that restarts devices") : 0;
+}
+
 int devices_spawn(struct machine *m, struct err *e)
 {
 	struct vm_devices *all = &m->devices;
@@ -116,6 +145,8 @@ int devices_spawn(struct machine *m, struct err *e)
 		r = table_make(m, e);
 	if (r == 0 && m->config->sandbox)
 		r = spawner_start(all, postmortem_of(&m->postmortem, all), e);
+	if (r == 0 && all->has_respawn)
+		r = respawn_watch(m, e);
 	if (r == 0)
 		r = devices_begin(m, e);
 	for (unsigned i = 0; i < all->count && r == 0; i++) {
@@ -295,6 +326,8 @@ void devices_fini(struct machine *m)
 		devices_await(all);
 	for (unsigned i = 0; i < all->count; i++)
 		device_fini(m, &all->list[i]);
+	if (all->has_respawn && all->respawn_end.fd >= 0 && all->respawn_end.ready)
+		loop_remove(&m->loop, &all->respawn_end);
 	if (all->has_respawn)
 		respawn_fini(&all->respawn);
 	if (all->has_spawner)

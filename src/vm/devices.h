@@ -88,6 +88,7 @@ struct vm_devices {
 	struct device_logs logs;
 	struct spawner spawner;
 	struct respawn respawn;
+	struct watch respawn_end; /* it lives as long as main, unless it is killed */
 	struct spawn_args *table; /* what respawn may start; one row a device */
 };
 

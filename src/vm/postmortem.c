@@ -50,6 +50,11 @@ int postmortem_init(struct postmortem *p, struct recorder *recorder, const char 
 	return r < 0 ? err_in(e, "--trace-file") : 0;
 }
 
+void postmortem_forsake(struct postmortem *p)
+{
+	p->path[0] = '\0';
+}
+
 static void log_last(struct recorder *r)
 {
 	struct recorder_event event;

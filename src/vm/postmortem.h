@@ -41,6 +41,9 @@ int postmortem_init(struct postmortem *p, struct recorder *recorder, const char 
 /* For respawn_init(), when the devices' logs are there; writes the file if main left cause to. */
 const struct respawn_end *postmortem_of(struct postmortem *p, struct vm_devices *devices);
 
+/* Nobody will outlive main to write the file. */
+void postmortem_forsake(struct postmortem *p);
+
 /* Whether an exit code means that something went wrong. */
 bool postmortem_is_due(int exit_code);
 
