@@ -8,9 +8,9 @@
  *	0x608  PM_TMR, 4 bytes: 32 bits at 3.579545 MHz (TMR_VAL_EXT)
  *	0xCF9  reset control, 1 byte: 0x06 and 0x0E reset
  *
- * The power button interrupts by the SCI; the guest enables it, reads that it was pressed, and clears
- * that.  ACPI is always enabled (no SMI command port).  Sleeping with type PM_SLEEP_S5 powers off; other
- * types are refused: nothing happens.
+ * The power button interrupts by the SCI; the guest enables it, reads that it was pressed, and
+ * clears that.  ACPI is always enabled (no SMI command port).  Sleeping with type PM_SLEEP_S5 powers
+ * off; other types are refused: nothing happens.
  */
 #pragma once
 

@@ -2,7 +2,7 @@
 /*
  * rootfs_init.c - the first program of a guest that runs with --rootfs
  *
- * It is /init of the initial RAM disk that rootfs.c makes, in the guest, without a C library:
+ * It is /init of the RAM disk that rootfs_initrd.c makes, in the guest, without a C library:
  *
  *	1  loads /modules/0, /modules/1, ... in this order, and removes them
  *	2  mounts the disk that root= names; with "rw" a file system in memory on top of it
