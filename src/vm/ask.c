@@ -197,7 +197,10 @@ static void repeated(struct ask *a, const char *reply, size_t n, const struct er
 	repeat(q);
 }
 
-/* Puts the next kept command to the process, before all who wait. */
+/*
+ * Puts the next kept command to the process, before all who wait.  Without a limit: a process that
+ * is slow on a busy host is held to what holds for it, and those who wait have limits of their own.
+ */
 static void repeat(struct asks *q)
 {
 	if (q->repeated >= q->nkept)
@@ -207,7 +210,7 @@ static void repeat(struct asks *q)
 		.asks = q,
 		.next = q->first,
 		.text = q->kept[q->repeated],
-		.until_ns = clock_ns() + (uint64_t)ASK_LIMIT_MS * MS_NS,
+		.until_ns = UINT64_MAX,
 	};
 	q->first = &q->repeat;
 }

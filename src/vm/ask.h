@@ -7,7 +7,7 @@
  *
  *  I1  The device owes at most one answer; the next request is sent when that has come.  So nothing
  *      that it does not read can pile up, and an answer belongs to the request before it.
- *  I2  Every request has a time limit, also while it waits for others.  One whose time is over is
+ *  I2  Every request of others has a time limit, also while it waits for others.  One whose time is over is
  *      answered with an error, and the answer that comes later is dropped.
  *  I3  The socket is listened to only while an answer is owed: a device that sends without being
  *      asked costs nothing.
@@ -15,9 +15,9 @@
  *      unless ask_cancel() came first.
  *
  * When the process ends, the request that it owed an answer to fails; those that wait are put to
- * the next process, if it comes before their time is over.  Before them it is told what is kept of
- * commands that last: a limit or a cable that was pulled outlives the process.  What the device
- * has done is kept even when whoever asked has not waited for the answer.
+ * the next process, if it comes before their time is over.  Before them it is told, without a time
+ * limit, what is kept of commands that last: a limit or a cable that was pulled outlives the
+ * process.  What the device has done is kept even when whoever asked has not waited for the answer.
  */
 #pragma once
 

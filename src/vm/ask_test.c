@@ -387,6 +387,22 @@ static void what_is_kept_survives_deaths_while_it_is_told(void **state)
 	device_hears("dim watts=3");
 }
 
+static void what_is_kept_is_told_to_a_slow_process_too(void **state)
+{
+	(void)state;
+	asks_keep(&asks, "dim watts=3");
+	asks_keep(&asks, "colour red");
+	connect_device();
+	ask_send(&asks, &one.ask, "flash", 2 * ASK_LIMIT_MS + 100);
+	wait_for(&one);
+	assert_int_equal(one.code, ETIMEDOUT);
+	device_hears("dim watts=3");
+	say("{\"ok\":true}");
+	device_hears("colour red"); /* and not given up for lost */
+	say("{\"ok\":true}");
+	device_hears(NULL);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
 
 int main(void)
@@ -408,6 +424,7 @@ int main(void)
 		TEST(end_forgets_what_waits),
 		TEST(what_is_kept_is_told_to_the_next_process_first),
 		TEST(what_is_kept_survives_deaths_while_it_is_told),
+		TEST(what_is_kept_is_told_to_a_slow_process_too),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
