@@ -191,10 +191,13 @@ static int queue_open(const struct tap_options *o, struct ifreq *r, int *ret_fd,
 {
 	auto_fd fd = open("/dev/net/tun", O_RDWR | O_NONBLOCK | O_CLOEXEC);
 
+	if (fd < 0 && errno == ENOENT)
+		return err_say(e, errno, "/dev/net/tun: not there; as root: modprobe tun");
+	if (fd < 0 && (errno == EACCES || errno == EPERM))
+		return err_say(e, errno, "/dev/net/tun: %s; make it readable and writable for you",
+			       strerror(errno));
 	if (fd < 0)
-		return err_say(e, errno, "/dev/net/tun: %s; %s", strerror(errno),
-			       errno == ENOENT ? "modprobe tun"
-					       : "make it readable and writable for you");
+		return err_set(e, errno, "/dev/net/tun");
 	if (ioctl(fd, TUNSETIFF, r) < 0)
 		return explain(o, errno, e);
 	*ret_fd = fd_take(&fd);

@@ -16,6 +16,8 @@ int vhost_kernel_open(const char *path, const char *module, uint64_t *ret_featur
 
 	if (fd < 0 && (errno == ENOENT || errno == ENODEV))
 		return err_say(e, errno, "%s: not there; as root: modprobe %s", path, module);
+	if (fd < 0 && errno != EACCES && errno != EPERM)
+		return err_set(e, errno, "%s", path);
 	if (fd < 0)
 		return err_say(e, errno, "%s: %s; make it readable and writable for you", path,
 			       strerror(errno));

@@ -24,7 +24,7 @@ static const char *remedy(int errnum)
 		{ENOSPC, "; make room"},
 		{EDQUOT, "; make room"},
 		{ENOMEM, "; end other programs, or ask for less"},
-		{EMFILE, "; raise the limit of open files (ulimit -n)"},
+		{EMFILE, "; raise the limit of open files (ulimit -n, LimitNOFILE= of a unit)"},
 		{ENFILE, "; raise the host's limit (sysctl fs.file-max)"},
 	};
 

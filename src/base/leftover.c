@@ -124,10 +124,16 @@ void leftovers_forget(void)
 			forget(l);
 }
 
-bool leftover_has_fd(int fd)
+int leftover_fd_from(int first)
 {
-	for (const struct leftover *l = leftovers; l < leftovers + LEFTOVERS_MAX; l++)
-		if (atomic_load(&l->is_there) && (l->dir_fd == fd || l->file_fd == fd))
-			return true;
-	return false;
+	int found = -1;
+
+	for (const struct leftover *l = leftovers; l < leftovers + LEFTOVERS_MAX; l++) {
+		const int fds[] = {l->dir_fd, l->file_fd};
+
+		for (size_t i = 0; i < ARRAY_LEN(fds) && atomic_load(&l->is_there); i++)
+			if (fds[i] >= first && (found < 0 || fds[i] < found))
+				found = fds[i];
+	}
+	return found;
 }

@@ -30,5 +30,5 @@ void leftovers_remove(void);
 /* Forgets them without removing; for a child that is not the one to do it. */
 void leftovers_forget(void);
 
-/* Whether the fd is kept for this. */
-bool leftover_has_fd(int fd);
+/* The lowest fd, of those that are kept for this, from that number on; -1: none. */
+int leftover_fd_from(int first);

@@ -95,11 +95,11 @@ static void fds_are_known_until_it_is_over(void **state)
 	close(lowest);
 	make_file("file");
 	assert_int_equal(leftover_add("file", &e), 0);
-	assert_true(leftover_has_fd(lowest));
-	assert_true(leftover_has_fd(lowest + 1));
-	assert_false(leftover_has_fd(0));
+	assert_int_equal(leftover_fd_from(0), lowest);
+	assert_int_equal(leftover_fd_from(lowest + 1), lowest + 1);
+	assert_int_equal(leftover_fd_from(lowest + 2), -1);
 	leftovers_remove();
-	assert_false(leftover_has_fd(lowest));
+	assert_int_equal(leftover_fd_from(0), -1);
 	assert_int_equal(fcntl(lowest, F_GETFD), -1);
 	assert_int_equal(fcntl(lowest + 1, F_GETFD), -1);
 }

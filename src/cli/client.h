@@ -37,8 +37,8 @@ int client_ask_on(int fd, const char *line, struct client_reply *ret_reply,
 
 /*
  * Waits until the VM at the other end of *fd has let go of its socket, and removes the file if the
- * VM could not; *fd may become another connection to it.  0, or -ETIMEDOUT when it is still there at end_ns of clock_ns() (UINT64_MAX:
- * no limit).
+ * VM could not; *fd may become another connection to it.  0, or -ETIMEDOUT when it is still there
+ * at end_ns of clock_ns() (UINT64_MAX: no limit).
  */
 int client_wait(const char *word, int *fd, uint64_t end_ns) MUST_CHECK;
 

@@ -263,10 +263,10 @@ static int lock_mac(struct net *n, struct err *e)
 	snprintf(text, sizeof(text), "%02x:%02x:%02x:%02x:%02x:%02x", m[0], m[1], m[2], m[3], m[4],
 		 m[5]);
 	fd = name_lock("mac", text);
+	if (fd == -EADDRINUSE)
+		return err_say(e, -fd, "mac=%s: another VM has this address", text);
 	if (fd < 0)
-		return err_say(e, -fd, "mac=%s: %s", text,
-			       fd == -EADDRINUSE ? "another VM has this address"
-						 : strerror(-fd));
+		return err_set(e, -fd, "mac=%s", text);
 	device_kept_add_take(&n->device.kept, fd);
 	return 0;
 }
@@ -275,9 +275,10 @@ static int lock_tap(struct net *n, const char *name, struct err *e)
 {
 	int fd = name_lock("tap", name);
 
+	if (fd == -EADDRINUSE)
+		return err_say(e, -fd, "tap %s: another VM uses it", name);
 	if (fd < 0)
-		return err_say(e, -fd, "tap %s: %s", name,
-			       fd == -EADDRINUSE ? "another VM uses it" : strerror(-fd));
+		return err_set(e, -fd, "tap %s", name);
 	device_kept_add_take(&n->device.kept, fd);
 	return 0;
 }

@@ -25,7 +25,6 @@
 enum {
 	ANSWER_FDS = 2,
 	ANSWER_MS = 10000,
-	SERVER_FD_MAX = 1023, /* what it needs was opened early and has a low number */
 };
 
 struct answer {
@@ -113,26 +112,34 @@ static bool server_turn(struct server *s)
 	return goes_on;
 }
 
-static bool server_needs(const struct server *s, int fd)
+/* The lower one of two, but none below first; -1 is none. */
+static int lower_from(int first, int a, int b)
 {
+	return b >= first && (a < 0 || b < a) ? b : a;
+}
+
+/* The lowest fd from that number on that the server needs; -1: none. */
+static int server_needs_from(const struct server *s, int first)
+{
+	const int own[] = {s->sock, s->spawner.null_fd, s->spawner.self_fd, s->spawner.ns.fd,
+			   s->spawner.maker.fd, leftover_fd_from(first)};
+	int found = -1;
+
+	for (size_t i = 0; i < ARRAY_LEN(own); i++)
+		found = lower_from(first, found, own[i]);
 	for (size_t i = 0; i < s->main->count; i++)
-		if (s->main->table[i].log_fd == fd)
-			return true;
+		found = lower_from(first, found, s->main->table[i].log_fd);
 	for (size_t i = 0; s->main->end && i < s->main->end->nfds; i++)
-		if (s->main->end->fds[i] == fd)
-			return true;
-	return fd == s->sock || fd == s->spawner.null_fd || fd == s->spawner.self_fd ||
-	       fd == s->spawner.ns.fd || fd == s->spawner.maker.fd || leftover_has_fd(fd);
+		found = lower_from(first, found, s->main->end->fds[i]);
+	return found;
 }
 
 /* Of what main had open, the server keeps what spawn_start() uses and what it is to clean up. */
 static int server_close_others(const struct server *s)
 {
-	int first = STDERR_FILENO + 1;
+	int first = STDERR_FILENO + 1, fd;
 
-	for (int fd = first; fd <= SERVER_FD_MAX; fd++) {
-		if (!server_needs(s, fd))
-			continue;
+	while ((fd = server_needs_from(s, first)) >= 0) {
 		if (fd > first && syscall(SYS_close_range, first, fd - 1, 0) < 0)
 			return -errno;
 		first = fd + 1;

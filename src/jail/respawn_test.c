@@ -3,12 +3,14 @@
 #include "jail/respawn.h"
 
 #include "base/fd.h"
+#include "base/skip.h"
 #include "jail/spawn_run.h"
 
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
 #include <stdlib.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 
 enum { ECHO_FD = 8 };
@@ -48,6 +50,7 @@ static const char *set_up(struct trio *x, bool jailed)
 		.calls = main_calls,
 		.ns = &x->s.ns,
 		.report_fd = -1,
+		.max_fds = 4096,
 	};
 
 	if (spawner_init(&x->s, &x->e) < 0 ||
@@ -109,6 +112,31 @@ static const char *starts_again_and_again(void *arg UNUSED)
 		wrong = one_round(&x, pair);
 	respawn_fini(&x.r);
 	return wrong;
+}
+
+/* Whoever started us may have left us any number of descriptors. */
+static const char *starts_with_high_numbers(void *arg)
+{
+	enum { FIRST = 1200 };
+	const struct rlimit enough = {FIRST + 100, FIRST + 100};
+
+	if (setrlimit(RLIMIT_NOFILE, &enough) < 0)
+		return "no higher limit";
+	for (int fd = 0; fd < FIRST;) {
+		fd = open("/dev/null", O_RDWR | O_CLOEXEC);
+		if (fd < 0)
+			return "no descriptor";
+	}
+	return starts_again_and_again(arg);
+}
+
+static void descriptors_with_high_numbers_are_kept(void **state UNUSED)
+{
+	struct rlimit limit;
+
+	getrlimit(RLIMIT_NOFILE, &limit);
+	SKIP_UNLESS(limit.rlim_max >= 1300, "a limit of 1300 open files (ulimit -Hn)");
+	run_both_ways(starts_with_high_numbers, NULL);
 }
 
 static void a_jailed_process_starts_children_that_are_its_own(void **state UNUSED)
@@ -228,6 +256,7 @@ int main(int argc, char **argv)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(a_jailed_process_starts_children_that_are_its_own),
+		cmocka_unit_test(descriptors_with_high_numbers_are_kept),
 		cmocka_unit_test(a_child_for_the_terminal_is_in_mains_group),
 		cmocka_unit_test(absurd_requests_start_nothing),
 		cmocka_unit_test(the_server_keeps_no_fd_of_mains),

@@ -235,7 +235,7 @@ int devices_plug(struct machine *m, struct err *e)
 		frontend_arguments(m, d, &args, &fs);
 		r = frontend_init(&d->frontend, &args, e);
 		if (r < 0)
-			return err_in(e, "%s", d->name);
+			return r;
 		d->has_frontend = true;
 		r = asks_init(&d->asks, &m->loop, d->name);
 		d->has_asks = r == 0;
