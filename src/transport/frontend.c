@@ -247,19 +247,6 @@ int frontend_attach_take(struct frontend *f, int sock, struct err *e)
 	return 0;
 }
 
-int frontend_wait(struct frontend *f, struct err *e)
-{
-	const char *why;
-	bool known;
-
-	pthread_mutex_lock(&f->lock);
-	peer_shake_hands(f);
-	known = f->known;
-	why = f->why ? f->why : "is not there";
-	pthread_mutex_unlock(&f->lock);
-	return known ? 0 : err_say(e, EPROTO, "%s: the device %s", f->args.name, why);
-}
-
 void frontend_give_up(struct frontend *f)
 {
 	frontend_detach(f);

@@ -145,12 +145,6 @@ int frontend_attach_take(struct frontend *f, int sock, struct err *e) MUST_CHECK
 /* The device is dead: forgets it. */
 void frontend_detach(struct frontend *f);
 
-/*
- * Waits, with the limit, for the first answer of the device that is attached.  For set-up, when
- * nobody would replace a device that dies: returns at once then, and says what is wrong.
- */
-int frontend_wait(struct frontend *f, struct err *e) MUST_CHECK;
-
 /* No device will come any more: the driver is told by DEVICE_NEEDS_RESET. */
 void frontend_give_up(struct frontend *f);
 

@@ -111,7 +111,10 @@ static int stage_chips(struct machine *m, struct err *e)
 
 static void quit_typed(void *context)
 {
-	machine_end(context, EXIT_CODE_OK, "quit from the terminal");
+	struct machine *m = context;
+
+	m->is_unwanted = true;
+	machine_end(m, EXIT_CODE_OK, "quit from the terminal");
 }
 
 /* The host's side, before the process that removes sockets at the end is made. */

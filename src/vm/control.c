@@ -244,7 +244,13 @@ int control_init(struct control *c, struct loop *l, const char *path, const stru
 		return r;
 	c->watch.fd = r;
 	c->spare_fd = fcntl(c->watch.fd, F_DUPFD_CLOEXEC, 0);
-	r = c->spare_fd < 0 ? -errno : loop_add(l, &c->watch, EPOLLIN);
+	return c->spare_fd < 0 ? err_set(e, errno, "cannot keep a descriptor") : 0;
+}
+
+int control_start(struct control *c, struct err *e)
+{
+	int r = loop_add(c->loop, &c->watch, EPOLLIN);
+
 	return r < 0 ? err_set(e, -r, "cannot watch the control socket") : 0;
 }
 

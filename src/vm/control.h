@@ -129,10 +129,13 @@ struct control {
 
 /*
  * Listens at path, or in that directory at crosvm-PID.sock.  A socket that a dead VM left behind is
- * replaced, one that answers is refused.  c must be zeroed; control_fini() is due in every case.
+ * replaced, one that answers is refused.  Clients wait until control_start().  c must be zeroed;
+ * control_fini() is due in every case.
  */
 int control_init(struct control *c, struct loop *l, const char *path, const struct control_ops *ops,
 		 void *vm, struct err *e) MUST_CHECK;
+
+int control_start(struct control *c, struct err *e) MUST_CHECK;
 
 /* Sends what can be sent at once, hangs up, removes the socket. */
 void control_fini(struct control *c);

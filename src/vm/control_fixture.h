@@ -189,7 +189,9 @@ static inline int set_up(void **state)
 	(void)state;
 	vm = (struct fake_vm){0};
 	memset(&control, 0, sizeof(control));
-	return loop_init(&loop) < 0 || control_init(&control, &loop, sock_path, &ops, &vm, &e) < 0;
+	return loop_init(&loop) < 0 ||
+	       control_init(&control, &loop, sock_path, &ops, &vm, &e) < 0 ||
+	       control_start(&control, &e) < 0;
 }
 
 static inline int tear_down(void **state)

@@ -126,7 +126,8 @@ static void start(void)
 	snprintf(address.sun_path, sizeof(address.sun_path), "/tmp/control-fuzz-%d.sock",
 		 (int)getpid());
 	if (loop_init(&loop) < 0 || asks_init(&lamp, &loop, "lamp0") < 0 ||
-	    control_init(&control, &loop, address.sun_path, &ops, NULL, &e) < 0)
+	    control_init(&control, &loop, address.sun_path, &ops, NULL, &e) < 0 ||
+	    control_start(&control, &e) < 0)
 		abort();
 	atexit(remove_socket);
 }

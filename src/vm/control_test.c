@@ -425,7 +425,9 @@ static int begin(const char *path, struct err *e)
 	vm = (struct fake_vm){0};
 	memset(&control, 0, sizeof(control));
 	assert_int_equal(loop_init(&loop), 0);
-	return control_init(&control, &loop, path, &ops, &vm, e);
+	int r = control_init(&control, &loop, path, &ops, &vm, e);
+
+	return r < 0 ? r : control_start(&control, e);
 }
 
 /* Leaves a socket's file behind without anyone listening, as a killed VM does. */

@@ -28,18 +28,22 @@ static const uint64_t second_ns = 1000000000;
 
 static void death_ready(struct watch *w, uint32_t events);
 
-int device_attach(struct vm_device *d, struct err *e)
+int device_watch(struct vm_device *d, struct err *e)
 {
 	int r;
 
-	if (d->child.pidfd >= 0) {
-		d->death = (struct watch){.fd = d->child.pidfd, .ready = death_ready};
-		r = loop_add(&d->machine->loop, &d->death, EPOLLIN);
-		if (r < 0)
-			return err_set(e, -r, "%s: cannot watch process %d", d->name,
-				       (int)d->child.pid);
-	}
-	r = frontend_attach_take(&d->frontend, d->sock, e);
+	if (d->child.pidfd < 0)
+		return 0;
+	d->death = (struct watch){.fd = d->child.pidfd, .ready = death_ready};
+	r = loop_add(&d->machine->loop, &d->death, EPOLLIN);
+	return r < 0 ? err_set(e, -r, "%s: cannot watch process %d", d->name, (int)d->child.pid)
+		     : 0;
+}
+
+int device_attach(struct vm_device *d, struct err *e)
+{
+	int r = frontend_attach_take(&d->frontend, d->sock, e);
+
 	if (r < 0)
 		return r;
 	d->sock = -1;
@@ -61,6 +65,10 @@ void device_lost(struct frontend *f, const char *why)
 	struct vm_device *d = f->args.owner;
 
 	trace_device(d, TRACE_DEVICE_LOST, 0);
+	if (!d->is_open) {
+		d->why = why; /* devices_wait() lets it say itself */
+		return;
+	}
 	if (d->child.pidfd >= 0) {
 		log_debug("%s: %s", d->name, why);
 		syscall(SYS_pidfd_send_signal, d->child.pidfd, SIGKILL, NULL, 0);
@@ -88,6 +96,8 @@ static int device_respawn(struct vm_device *d, struct err *e)
 
 	if (r == 0)
 		r = device_process_answer(d, e);
+	if (r == 0)
+		r = device_watch(d, e);
 	return r < 0 ? r : device_attach(d, e);
 }
 
@@ -175,8 +185,6 @@ int device_failed_to_open(struct vm_device *d, int r, struct err *e)
 		return r;
 	}
 	device_log_drain(&d->log);
-	loop_remove(&d->machine->loop, &d->death);
-	d->death.fd = -1;
 	if (spawn_reap(&d->child, &end) < 0)
 		return r;
 	if (end.kind == SPAWN_EXITED &&

@@ -19,7 +19,11 @@
 #include <string.h>
 #include <sys/resource.h>
 
-enum { MS_NS = 1000000, END_NS = 1000 * MS_NS /* for all processes together */ };
+enum {
+	MS_NS = 1000000,
+	END_NS = 1000 * MS_NS, /* for all processes together */
+	TURN_MS = 20,
+};
 
 /* "block0", "block1", "rng0": numbered by kind, in the order of the command line. */
 static void device_name(struct vm_devices *all, struct vm_device *d)
@@ -221,6 +225,17 @@ static int device_plug(struct machine *m, struct vm_device *d, struct err *e)
 				&m->vm.host, place.gsi, e);
 }
 
+/* Its end of the socket is closed: it has ended, or was never started. */
+static int device_is_gone(struct vm_device *d, int r, struct err *e)
+{
+	struct vm_device *before = d->machine->devices.list;
+	int asked = 0;
+
+	for (; before <= d && asked == 0; before++) /* answers come in the order of questions */
+		asked = device_process_answer(before, e);
+	return asked < 0 ? asked : device_failed_to_open(d, r, e);
+}
+
 int devices_plug(struct machine *m, struct err *e)
 {
 	for (unsigned i = 0; i < m->devices.count; i++) {
@@ -229,9 +244,6 @@ int devices_plug(struct machine *m, struct err *e)
 		struct frontend_args args;
 		int r;
 
-		r = device_process_answer(d, e);
-		if (r < 0)
-			return r;
 		frontend_arguments(m, d, &args, &fs);
 		r = frontend_init(&d->frontend, &args, e);
 		if (r < 0)
@@ -246,7 +258,7 @@ int devices_plug(struct machine *m, struct err *e)
 			return r;
 		r = device_attach(d, e);
 		if (r < 0)
-			return device_failed_to_open(d, r, e);
+			return device_is_gone(d, r, e);
 		r = device_plug(m, d, e);
 		if (r < 0)
 			return err_in(e, "%s", d->name);
@@ -255,16 +267,49 @@ int devices_plug(struct machine *m, struct err *e)
 	return 0;
 }
 
+/* In turns, for the loop does not hear of an answer that a vCPU has waited for, and taken. */
+static int device_wait(struct machine *m, struct vm_device *d, uint64_t until_ns, struct err *e)
+{
+	int r = 0;
+
+	while (r == 0 && !m->is_unwanted && !d->why && !frontend_is_linked(&d->frontend)) {
+		if (clock_ns() >= until_ns)
+			d->why = "did not answer in time";
+		else
+			r = loop_once(&m->loop, TURN_MS);
+	}
+	if (r < 0)
+		return err_set(e, -r, "cannot wait for events");
+	if (!d->why)
+		return 0;
+	r = err_say(e, EPROTO, "%s: the device %s", d->name, d->why);
+	return device_is_gone(d, r, e);
+}
+
 int devices_wait(struct machine *m, struct err *e)
 {
-	for (unsigned i = 0; i < m->devices.count; i++) {
-		struct vm_device *d = &m->devices.list[i];
-		int r = frontend_wait(&d->frontend, e);
+	const uint64_t until_ns = clock_ns() + FRONTEND_LIMIT_MS * (uint64_t)MS_NS;
+	int r = 0;
 
-		if (r < 0)
-			return device_failed_to_open(d, r, e);
+	for (unsigned i = 0; i < m->devices.count && r == 0; i++)
+		r = device_wait(m, &m->devices.list[i], until_ns, e);
+	/* Only then, as a device that dies is asked for anew, which all answers must precede. */
+	for (unsigned i = 0; i < m->devices.count && r == 0 && !m->is_unwanted; i++) {
+		struct vm_device *d = &m->devices.list[i];
+
+		d->is_open = true;
+		r = device_process_answer(d, e);
+		if (r == 0)
+			r = device_watch(d, e);
 	}
-	return 0;
+	return r;
+}
+
+void devices_give_up(struct machine *m)
+{
+	for (unsigned i = 0; i < m->devices.count; i++)
+		if (!m->devices.list[i].is_open && m->devices.list[i].has_frontend)
+			frontend_give_up(&m->devices.list[i].frontend);
 }
 
 /* Closes the connections, at which the process closes what it has open, and ends. */

@@ -6,7 +6,9 @@
  *
  *	devices_spawn	early: processes open their files and jail themselves side by side
  *	devices_plug	when memory and buses exist: front ends and transports
- *	devices_wait	before the guest runs: every device has answered
+ *	devices_wait	once the guest runs: every device has been started, and has answered
+ *
+ * A guest that wants to know something of a device which has not answered waits for that.
  *
  * A process that ends is reported by name, started again and takes up where it was.  One that ends
  * DEVICE_DEATHS_MAX times in a row, without having completed a request or lived a second in
@@ -69,6 +71,8 @@ struct vm_device {
 	struct watch death;
 	struct device_thread *thread; /* without a sandbox */
 	bool has_frontend, is_plugged, has_failed;
+	bool is_open;    /* devices_wait() has seen it answer */
+	const char *why; /* it was lost before that, or NULL */
 	struct frontend frontend;
 	union {
 		struct virtio_pci pci;
@@ -95,7 +99,12 @@ struct vm_devices {
 /* Before guest memory is mapped. */
 int devices_spawn(struct machine *m, struct err *e) MUST_CHECK;
 int devices_plug(struct machine *m, struct err *e) MUST_CHECK;
+
+/* Runs the loop meanwhile.  Returns 0 before its time, too, if the user ends the machine. */
 int devices_wait(struct machine *m, struct err *e) MUST_CHECK;
+
+/* Nobody waits any more for those that have not answered. */
+void devices_give_up(struct machine *m);
 
 /* Ends all processes and threads. NULL-safe in every state. */
 void devices_fini(struct machine *m);
@@ -131,7 +140,10 @@ int device_process_answer(struct vm_device *d, struct err *e) MUST_CHECK;
 /* Before the first device_attach(). */
 int device_deaths_init(struct vm_device *d, struct err *e) MUST_CHECK;
 
-/* Gives the socket to the front end and watches the process. */
+/* From now on the end of its process is noticed, and another one is started. */
+int device_watch(struct vm_device *d, struct err *e) MUST_CHECK;
+
+/* Gives the socket to the front end. */
 int device_attach(struct vm_device *d, struct err *e) MUST_CHECK;
 
 /* The front end has lost its device; struct frontend_args. */

@@ -56,6 +56,7 @@ struct machine {
 	struct watch signals;
 	struct control control;
 	bool is_suspended;
+	bool is_unwanted; /* the user has ended it: no device need be waited for */
 	struct log_limit crashes; /* lines about those that a crash kernel takes over */
 	struct timer silence; /* the guest should have been heard of by then */
 	uint64_t started_ns; /* CLOCK_MONOTONIC when the guest began to run */

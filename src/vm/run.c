@@ -38,6 +38,7 @@ static void signal_ready(struct watch *w, uint32_t events)
 	(void)events;
 	if (read(w->fd, &info, sizeof(info)) != (ssize_t)sizeof(info))
 		return;
+	m->is_unwanted = true;
 	machine_end(m, EXIT_CODE_SIGNAL + (int)info.ssi_signo, "stopped by SIG%s",
 		    sigabbrev_np((int)info.ssi_signo));
 }
@@ -54,7 +55,7 @@ static sigset_t ending_signals(void)
 	return set;
 }
 
-/* Until the loop runs they end us the short way: nothing may wait for a device that hangs. */
+/* Until the guest runs they end us the short way. */
 static void signals_block(void)
 {
 	sigset_t set = ending_signals();
@@ -83,7 +84,7 @@ static bool uses_terminal(const struct machine *m)
 	return config_has_stdio_serial(m->config) || config_has_stdio_device(m->config);
 }
 
-/* Devices open their files and jail themselves while main does. */
+/* Devices open their files and jail themselves while main does, and the guest begins. */
 static int start(struct machine *m, int *ret_code, struct err *e)
 {
 	int r = signals_watch(m, e);
@@ -96,16 +97,16 @@ static int start(struct machine *m, int *ret_code, struct err *e)
 	if (r < 0)
 		return r;
 	*ret_code = EXIT_CODE_BUILD;
-	r = devices_wait(m, e);
-	if (r < 0)
-		return r;
 	signals_block();
 	m->started_ns = clock_ns();
 	trace(TRACE_VM, TRACE_VM_RUNS, 0, 0, 0);
 	recorder_state_set(&m->recorder, RECORDER_RUNS, 0, "");
 	timer_set(&m->silence, SILENCE_NS, 0);
 	cpus_resume(&m->cpus);
-	return 0;
+	r = devices_wait(m, e);
+	if (r == 0 && m->config->socket)
+		r = control_start(&m->control, e);
+	return r;
 }
 
 /* For whoever wants to know what led to it. */
@@ -125,6 +126,7 @@ static int finish(struct machine *m)
 {
 	int code;
 
+	devices_give_up(m); /* a vCPU may be waiting for one */
 	cpus_stop(&m->cpus);
 	for (unsigned i = 0; i < m->nserial_ports; i++)
 		serial_port_flush(&m->serial_ports[i], 1000);
@@ -139,6 +141,30 @@ static int finish(struct machine *m)
 	return code;
 }
 
+/* A guest that has come to an end before a device of its failed did not run at all. */
+static int fail(struct machine *m, int code, const struct err *e)
+{
+	pthread_mutex_lock(&m->end_lock);
+	m->has_ended = true;
+	m->exit_code = code;
+	m->why[0] = '\0';
+	pthread_mutex_unlock(&m->end_lock);
+	finish(m);
+	if (e->text[0] != '\0')
+		log_error("%s", e->text);
+	return code;
+}
+
+static bool has_ended(struct machine *m)
+{
+	bool ended;
+
+	pthread_mutex_lock(&m->end_lock);
+	ended = m->has_ended;
+	pthread_mutex_unlock(&m->end_lock);
+	return ended;
+}
+
 int machine_run(struct machine *m)
 {
 	struct err e = {0};
@@ -146,14 +172,10 @@ int machine_run(struct machine *m)
 	int r = timer_init(&m->silence, &m->loop, silence_noticed);
 
 	r = r < 0 ? err_set(&e, -r, "cannot make a timer") : start(m, &code, &e);
-	if (r < 0) {
-		machine_end(m, code, "%s", "");
-		code = finish(m);
-		if (e.text[0] != '\0')
-			log_error("%s", e.text);
-		return code;
-	}
-	r = loop_run(&m->loop);
+	if (r < 0)
+		return fail(m, code, &e);
+	if (!has_ended(m)) /* while devices were waited for */
+		r = loop_run(&m->loop);
 	if (r < 0)
 		machine_end(m, EXIT_CODE_ERROR, "the event loop failed: %s", strerror(-r));
 	return finish(m);
