@@ -9,6 +9,7 @@ import subprocess
 import pytest
 
 import bare
+import bare_guest
 from guests import place as places
 from testbed import kernels
 import guests
@@ -17,8 +18,9 @@ TOP = places.TOP
 HERE = TOP / 'build/package'
 # What use_package.sh says, in this order.
 USED = ['crosvm:x:', 'crosvm 0', 'USER crosvm', 'demo: running', 'LIST demo', 'running',
-        'JAIL 1 own', 'JAIL 1 own', 'STOPPED success 0 0', 'LEFT 0 \n',
-        'crosvm: stopped by command', 'RESTARTED ', 'TERMINATED success', 'MISTAKE 2 0',
+        'JAIL 1 own', 'JAIL 1 own', 'GUEST pressed', 'STOPPED success 0 0', 'LEFT 0 \n',
+        'crosvm: the guest powered off', 'ENDED success 0 0', 'did not shut down within 2 s',
+        'crosvm: stopped by command', 'LEFT 0 \n', 'RESTARTED ', 'TERMINATED success', 'MISTAKE 2 0',
         'No such file', 'PURGED']
 EXPOSURE_MAX = 2.3
 
@@ -94,15 +96,17 @@ def test_service_is_what_systemd_understands(packages, tmp_path):
 
 
 def test_installed_on_debian_it_is_a_service(packages, testbed, tmp_path):
-    """A guest by crosvm@.service under systemd: started, asked, stopped, started again, refused."""
-    files = {'vmlinux': kernels.get('6.1-cloud').vmlinux, 'initrd': guests.marker(),
-             'halt.elf': tmp_path / 'halt.elf', 'reset.elf': tmp_path / 'reset.elf'}
+    """Guests by crosvm@.service under systemd: started, looked at, asked to shut down, ended because
+    they did not, started again, refused."""
+    files = {'vmlinux': kernels.get('6.1-cloud').vmlinux, 'initrd': guests.button('6.1-cloud'),
+             'halt.elf': tmp_path / 'halt.elf', 'reset.elf': tmp_path / 'reset.elf',
+             'bare.elf': bare_guest.build()}
     files['halt.elf'].write_bytes(bare.elf(bare.HALT))
     files['reset.elf'].write_bytes(bare.elf(bare.out(0x64, 0xfe) + bare.HALT))
     done = testbed.run(['sh', TOP / 'tests/drive_service.sh', guests.squashfs(), packages,
                         TOP / 'tests/use_package.sh',
                         *(f'{name}={testbed.path(file)}' for name, file in files.items())],
-                       timeout_s=240, root=True)
+                       timeout_s=300, root=True)
     assert done.code == 0, str(done)
     at = 0
     for words in USED:

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """Guests that are asked to shut down, by their power button."""
+import json
 import os
 import socket
 import subprocess
@@ -9,9 +10,13 @@ import pytest
 import bare
 import bare_guest
 from guests import place as places
+from testbed import kernels
+import guests
 import vms
 
 ERROR = 1
+# Guests of drive_power.py; the long form has those that do not shut down.
+LINUX = ['listens', *(['ignores', 'lacks'] if os.environ.get('CROSVM_TEST_POWER') else [])]
 DEAF = 'does not listen to its power button'
 
 needs_kvm = pytest.mark.skipif(not bare_guest.has_kvm(),
@@ -147,3 +152,22 @@ def test_stop_that_waits_may_lose_its_connection(start):
         press(guest)
         assert stop.wait(vms.PATIENCE_S) == 0
     assert guest.wait()[0] == 0
+
+
+def test_linux_guests_are_asked(place):
+    done = places.python(place, 'drive_power.py', guests.button('6.1-cloud'),
+                         kernels.get('6.1-cloud').vmlinux, *LINUX, timeout_s=120)
+    assert done.code == 0, str(done)
+    seen = json.loads(done.out)
+    assert list(seen) == LINUX
+    assert seen['listens'] == {'asked': [0, ''], 'code': 0,
+                               'guest': 'GUEST button=Power_Button\nGUEST pressed',
+                               'machine': 'crosvm: the guest powered off\n'}
+    if 'ignores' in seen:
+        assert seen['ignores'] == {
+            'asked': [0, 'crosvm: warning: SOCKET: ended although the guest did not shut down '
+                         'within 2 s\n'],
+            'code': 0, 'guest': 'GUEST button=ignored', 'machine': 'crosvm: stopped by command\n'}
+    if 'lacks' in seen:
+        assert seen['lacks']['asked'][0] == ERROR and DEAF in seen['lacks']['asked'][1]
+        assert seen['lacks']['code'] == 0

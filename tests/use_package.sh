@@ -16,7 +16,8 @@ wait_for() { # WORDS: until they are so
 	journal
 	return 1
 }
-has_booted() { journal | grep -q 'GUEST release='; }
+has_booted() { journal | grep -q 'GUEST button='; }
+hears_its_button() { crosvm powerbtn demo 2>/dev/null; }
 has_restarted() { [ "$(property NRestarts)" -gt 0 ]; }
 is_answering() { crosvm status demo >/dev/null 2>&1; }
 is_state() { [ "$(property ActiveState)" = "$1" ]; }
@@ -27,7 +28,7 @@ crosvm create_qcow2 /srv/d.qcow2 1G
 
 {
 	printf 'kernel = /srv/vmlinux\ninitrd = /srv/initrd\n'
-	printf 'params = quiet console=ttyS0 guest.do=halt\n'
+	printf 'params = quiet console=ttyS0 guest.do=listen\n'
 } >/etc/crosvm/demo.conf
 systemctl start crosvm@demo
 wait_for has_booted
@@ -46,9 +47,23 @@ done
 systemd-analyze security --no-pager crosvm@demo | grep exposure
 
 systemctl stop crosvm@demo
+journal | grep -x 'GUEST pressed'
 say "STOPPED $(property Result) $(property ExecMainStatus) $(property NRestarts)"
 say "LEFT $(pgrep -cu crosvm || true) $(ls -d /run/crosvm-* 2>/dev/null)"
+journal | grep -x 'crosvm: the guest powered off'
+
+mkdir -p /etc/systemd/system/crosvm@demo.service.d
+printf '[Service]\nEnvironment=ASK_SECONDS=2\n' \
+	>/etc/systemd/system/crosvm@demo.service.d/ask.conf
+systemctl daemon-reload
+printf 'kernel = /srv/bare.elf\nparams = test=button deaf=1\n' >/etc/crosvm/demo.conf
+systemctl start crosvm@demo
+wait_for hears_its_button
+systemctl stop crosvm@demo
+say "ENDED $(property Result) $(property ExecMainStatus) $(property NRestarts)"
+journal | grep 'the guest did not shut down within 2 s'
 journal | grep -x 'crosvm: stopped by command'
+say "LEFT $(pgrep -cu crosvm || true) $(ls -d /run/crosvm-* 2>/dev/null)"
 
 echo 'kernel = /srv/reset.elf' >/etc/crosvm/demo.conf
 systemctl start crosvm@demo

@@ -3,6 +3,7 @@
 
 marker.sh    /init that prints what the guest found and powers off, reboots, panics, or is a shell
 memory.sh    /init that fills the page cache and lives on
+button.sh    /init that shuts down when the power button is pressed
 disk.sh      /init that loads the virtio modules and starts the system on a disk
 demo.sh      makes a small Debian the demonstration's
 mini.config  a small kernel with all of virtio built in, for measuring
@@ -67,6 +68,21 @@ def disk(kernel_name, modules=VIRTIO):
         archive.write(path)
     key = key_of(HERE / 'disk.sh', Path('/bin/busybox'), kernel.release, modules)
     return entry(f'guest/disk-{kernel_name}.{key}.initrd', make)
+
+
+def button(kernel_name):
+    """The initrd that knows its power button, under this kernel."""
+    kernel = kernels.get(kernel_name)
+    modules = ('button', 'evdev')
+
+    def make(path):
+        archive = Initrd()
+        archive.busybox()
+        archive.file('init', HERE / 'button.sh', 0o755)
+        archive.modules(kernel.modules(*modules))
+        archive.write(path)
+    key = key_of(HERE / 'button.sh', Path('/bin/busybox'), kernel.release, modules)
+    return entry(f'guest/button-{kernel_name}.{key}.initrd', make)
 
 
 def memory(kernel_name):
