@@ -2,6 +2,7 @@
 """The flight recorder: `crosvm trace`, and what a VM that ended badly leaves."""
 import json
 import re
+import signal
 
 import pytest
 
@@ -100,16 +101,19 @@ def test_triple_fault_leaves_a_trace(tmp_path):
         ' main: ends with exit code 34\ncrosvm: triple fault\n')
 
 
-def test_death_of_main_leaves_a_trace(start, tmp_path):
+@pytest.mark.parametrize('options', [[], ['--disable-sandbox']])
+@pytest.mark.parametrize('number', [signal.SIGKILL, signal.SIGSEGV])
+def test_death_of_main_leaves_a_trace(start, tmp_path, options, number):
     trace = tmp_path / 'last.trace'
-    vm = start(bare.HALT, '--trace-file', str(trace))
-    vm.process.kill()
+    vm = start(bare.HALT, '--trace-file', str(trace), *options)
+    vm.process.send_signal(number)
     _, err = vm.process.communicate()
 
     assert err == f'crosvm: the main process died\ncrosvm: what the VM did last is in {trace}\n'
     lines = trace.read_text().splitlines()
     assert lines[0] == 'the main process died'
     assert any(line.endswith(' main       command status') for line in lines)
+    assert not vm.socket.exists()
 
 
 def test_device_that_keeps_dying_leaves_a_trace(start, tmp_path):

@@ -149,7 +149,9 @@ static int server_close_others(const struct server *s)
 
 static NORETURN void server_run(const struct respawn *r, const struct spawner *spawner, int sock)
 {
-	struct server s = {.main = r, .spawner = *spawner, .sock = sock};
+	const struct spawner none = {
+		.null_fd = -1, .self_fd = -1, .ns = {.fd = -1}, .maker = {.fd = -1}};
+	struct server s = {.main = r, .spawner = spawner ? *spawner : none, .sock = sock};
 
 	prctl(PR_SET_NAME, "crosvm-respawn", 0, 0, 0);
 	/* What the terminal sends is for main; this one still has work at main's end. */
@@ -159,7 +161,8 @@ static NORETURN void server_run(const struct respawn *r, const struct spawner *s
 	if (server_close_others(&s) < 0) /* with main's end it would not see main's */
 		_exit(1);
 	signal(SIGCHLD, SIG_IGN); /* of the namespaces' maker, the only child of its own */
-	spawner_begin(&s.spawner);
+	if (spawner)
+		spawner_begin(&s.spawner);
 	while (server_turn(&s))
 		;
 	leftovers_remove(); /* main, which is nobody by now, may not */

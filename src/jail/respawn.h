@@ -31,9 +31,10 @@ struct respawn {
 };
 
 /*
- * Forks the process, which begins with s.  Of the table's fds it uses the numbers only; the table
- * must outlive r, and so must end, which may be NULL.  Call while there is one thread and before
- * guest memory is mapped, or its mapping is copied.
+ * Forks the process, which begins with s; without (NULL) it starts nothing, and is there for the
+ * end alone.  Of the table's fds it uses the numbers only; the table must outlive r, and so must
+ * end, which may be NULL.  Call while there is one thread and before guest memory is mapped, or its
+ * mapping is copied.
  */
 int respawn_init(struct respawn *r, struct spawner *s, const struct spawn_args *table, size_t count,
 		 const struct respawn_end *end, struct err *e) MUST_CHECK;

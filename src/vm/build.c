@@ -27,10 +27,13 @@ static int stage_loop(struct machine *m, struct err *e)
 
 static int stage_recorder(struct machine *m, struct err *e)
 {
-	const struct config *c = m->config;
-	int r = recorder_init(&m->recorder, c->cpus, e);
+	return recorder_init(&m->recorder, m->config->cpus, e);
+}
 
-	return r < 0 ? r : postmortem_init(&m->postmortem, &m->recorder, c->trace_file, c->name, e);
+static int stage_postmortem(struct machine *m, struct err *e)
+{
+	return postmortem_init(&m->postmortem, &m->recorder, m->config->trace_file,
+			       m->config->name, e);
 }
 
 static int stage_control(struct machine *m, struct err *e)
@@ -208,6 +211,7 @@ static const struct {
 	int exit_code;
 } stages[] = {
 	{stage_recorder, EXIT_CODE_ERROR},
+	{stage_postmortem, EXIT_CODE_BUILD},
 	{stage_loop, EXIT_CODE_ERROR},
 	{stage_serial_open, EXIT_CODE_BUILD},
 	{stage_control, EXIT_CODE_BUILD},

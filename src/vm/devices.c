@@ -77,17 +77,6 @@ static int devices_begin(struct machine *m, struct err *e)
 	return r;
 }
 
-static int spawner_start(struct vm_devices *all, const struct respawn_end *end, struct err *e)
-{
-	int r = spawner_init(&all->spawner, e);
-
-	all->has_spawner = r == 0;
-	if (r == 0) /* without devices it still removes what is left */
-		r = respawn_init(&all->respawn, &all->spawner, all->table, all->count, end, e);
-	all->has_respawn = all->has_spawner && r == 0;
-	return r;
-}
-
 /* The guest can do without it, as long as no device ends. */
 static void respawn_ended(struct watch *w, uint32_t events)
 {
@@ -100,9 +89,12 @@ static void respawn_ended(struct watch *w, uint32_t events)
 	w->fd = -1;
 	if (spawn_reap(&all->respawn.server, &end) < 0)
 		return;
-	log_error("the process that starts devices again is gone, %s: a device that ends now ends "
-		  "the VM, and files of its sockets stay behind",
-		  end.text);
+	if (all->has_spawner)
+		log_error("the process that starts devices again is gone, %s: a device that ends "
+			  "now ends the VM, and files of its sockets stay behind",
+			  end.text);
+	else
+		log_error("the process that would write a trace file is gone, %s", end.text);
 	postmortem_forsake(&m->postmortem);
 }
 
@@ -115,6 +107,24 @@ static int respawn_watch(struct machine *m, struct err *e)
 		(struct watch){.fd = all->respawn.server.pidfd, .ready = respawn_ended};
 	r = loop_add(&m->loop, &all->respawn_end, EPOLLIN);
 	return r < 0 ? err_set(e, -r, "cannot watch the process that restarts devices") : 0;
+}
+
+/* Without devices that are processes it still removes what is left, and writes the last trace. */
+static int respawn_begin(struct machine *m, struct err *e)
+{
+	struct vm_devices *all = &m->devices;
+	const struct respawn_end *end = postmortem_of(&m->postmortem, all);
+	int r = 0;
+
+	if (m->config->sandbox) {
+		r = spawner_init(&all->spawner, e);
+		all->has_spawner = r == 0;
+	}
+	if (r == 0)
+		r = respawn_init(&all->respawn, all->has_spawner ? &all->spawner : NULL,
+				 all->table, all->has_spawner ? all->count : 0, end, e);
+	all->has_respawn = r == 0;
+	return r == 0 ? respawn_watch(m, e) : r;
 }
 
 int devices_spawn(struct machine *m, struct err *e)
@@ -147,10 +157,8 @@ int devices_spawn(struct machine *m, struct err *e)
 	r = devices_keep(m, e);
 	if (r == 0)
 		r = table_make(m, e);
-	if (r == 0 && m->config->sandbox)
-		r = spawner_start(all, postmortem_of(&m->postmortem, all), e);
-	if (r == 0 && all->has_respawn)
-		r = respawn_watch(m, e);
+	if (r == 0)
+		r = respawn_begin(m, e);
 	if (r == 0)
 		r = devices_begin(m, e);
 	for (unsigned i = 0; i < all->count && r == 0; i++) {

@@ -12,15 +12,20 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/prctl.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
-enum { TEMPORARY_ROOM = POSTMORTEM_PATH_MAX + 8 };
+enum {
+	TEMPORARY_ROOM = POSTMORTEM_PATH_MAX + 8,
+	TRACE_NAME_MAX = NAME_MAX - 4, /* ".tmp" is appended */
+};
 
 /* Of the child that reads the records. */
 static const struct call reader_calls[] = {
@@ -35,6 +40,24 @@ bool postmortem_is_due(int exit_code)
 	       exit_code == EXIT_CODE_DEVICE;
 }
 
+/* Whether a file can be made and put at path, for all that can be seen. */
+static int place_check(const char *path, struct err *e)
+{
+	const char *slash = strrchr(path, '/');
+	char dir[POSTMORTEM_PATH_MAX] = ".";
+	struct stat st;
+
+	if (lstat(path, &st) == 0 && !S_ISREG(st.st_mode) && !S_ISLNK(st.st_mode))
+		return err_say(e, EEXIST, "%s: exists and is no file; choose another path", path);
+	if (strlen(slash ? slash + 1 : path) > TRACE_NAME_MAX || (slash && slash[1] == '\0'))
+		return err_say(e, ENAMETOOLONG, "%s: its last part is no name of a file", path);
+	if (slash)
+		snprintf(dir, sizeof(dir), "%.*s", (int)(slash - path + 1), path);
+	if (faccessat(AT_FDCWD, dir, W_OK | X_OK, AT_EACCESS) < 0)
+		return err_set(e, errno, "%s: its directory", path);
+	return 0;
+}
+
 int postmortem_init(struct postmortem *p, struct recorder *recorder, const char *file,
 		    const char *name, struct err *e)
 {
@@ -47,6 +70,8 @@ int postmortem_init(struct postmortem *p, struct recorder *recorder, const char 
 		r = vm_name_file(name, ".trace", p->path, sizeof(p->path), e);
 	if (n >= (int)sizeof(p->path))
 		r = err_say(e, ENAMETOOLONG, "longer than a path may be");
+	else if (file && r == 0)
+		r = place_check(p->path, e);
 	return r < 0 ? err_in(e, "--trace-file") : 0;
 }
 
@@ -176,18 +201,10 @@ const struct respawn_end *postmortem_of(struct postmortem *p, struct vm_devices 
 	return &p->end;
 }
 
-void postmortem_tell(struct postmortem *p, bool can_write)
+void postmortem_tell(struct postmortem *p)
 {
-	char name[TEMPORARY_ROOM];
-	int fd;
-
-	if (!p->path[0]) {
+	if (p->path[0])
+		log_info("what the VM did last is in %s", p->path);
+	else
 		log_last(p->recorder);
-		return;
-	}
-	log_info("what the VM did last is in %s", p->path);
-	if (!can_write)
-		return;
-	fd = temporary_open(p, name);
-	complain(p, fd < 0 ? fd : temporary_close(p, name, &fd, recorder_write(p->recorder, fd)));
 }

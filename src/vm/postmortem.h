@@ -34,7 +34,10 @@ struct postmortem {
 	struct respawn_end end;
 };
 
-/* file: as the user wants it, or NULL: that of the VM's name, if it has one. */
+/*
+ * file: as the user wants it, where a file can be made as far as can be told without making one; or
+ * NULL: that of the VM's name, if it has one.
+ */
 int postmortem_init(struct postmortem *p, struct recorder *recorder, const char *file,
 		    const char *name, struct err *e) MUST_CHECK;
 
@@ -47,8 +50,5 @@ void postmortem_forsake(struct postmortem *p);
 /* Whether an exit code means that something went wrong. */
 bool postmortem_is_due(int exit_code);
 
-/*
- * Main, at a bad end: says where the file will be, or logs the last events.  can_write: nobody will
- * outlive it; it writes the file itself.
- */
-void postmortem_tell(struct postmortem *p, bool can_write);
+/* Main, at a bad end: says where the file will be, or logs the last events. */
+void postmortem_tell(struct postmortem *p);

@@ -118,7 +118,7 @@ static void record_end(struct machine *m, int code) REQUIRES(m->end_lock)
 	recorder_state_set(&m->recorder, is_bad ? RECORDER_ENDED_BADLY : RECORDER_ENDED_WELL, code,
 			   m->why);
 	if (is_bad)
-		postmortem_tell(&m->postmortem, !m->devices.has_respawn);
+		postmortem_tell(&m->postmortem);
 }
 
 /* What the guest still had to say, then why it ended. */
