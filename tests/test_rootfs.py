@@ -15,6 +15,7 @@ B=/bin/busybox
 echo "ROOT $($B awk '$2 == "/" { print $3 }' /proc/mounts | $B tail -1) pid=$$ $*"
 echo written >/kept && echo "WRITTEN $($B cat /kept)"
 echo "OWNER $($B stat -c %u:%g /sbin/init) $($B ls /dev/hwrng 2>/dev/null)"
+echo "BUTTON $($B cat /sys/class/input/event0/device/name)"
 $B poweroff -f
 '''
 
@@ -48,7 +49,7 @@ def test_directory_of_a_user_belongs_to_root_and_takes_writes(place, tree):
     done = boot(place, kernels.get('6.1-cloud'), '--rootfs', tree)
 
     assert 'ROOT overlay pid=1' in done.out and 'WRITTEN written' in done.out, str(done)
-    assert 'OWNER 0:0 /dev/hwrng' in done.out, str(done)
+    assert 'OWNER 0:0 /dev/hwrng' in done.out and 'BUTTON Power Button' in done.out, str(done)
     assert done.code == 0 and 'MiB packed in' in done.err, str(done)
     assert not (tree / 'kept').exists()
 

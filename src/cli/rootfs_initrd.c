@@ -36,7 +36,10 @@ enum {
 	CONSOLE_MINOR = 1,
 };
 
-/* Modules of the guest's devices, without which it can start; 0: what systemd misses otherwise. */
+/*
+ * Modules of the guest's devices, without which it can start; 0: what systemd misses otherwise, and
+ * what hears of the power button.
+ */
 static const struct {
 	uint16_t virtio_id;
 	const char *module;
@@ -48,6 +51,8 @@ static const struct {
 	{VIRTIO_ID_VSOCK, "vmw_vsock_virtio_transport"},
 	{VIRTIO_ID_FS, "virtiofs"},
 	{0, "autofs4"},
+	{0, "button"},
+	{0, "evdev"},
 };
 
 struct modules {
