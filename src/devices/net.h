@@ -109,19 +109,19 @@ struct net_pair {
 struct net_driver_state {
 	uint16_t pairs;
 	uint64_t offloads; /* VIRTIO_BIT(VIRTIO_NET_F_GUEST_...) */
-	bool has_offloads; /* it said which; else all that were agreed on */
-	bool promiscuous, all_multicast, all_unicast, no_multicast, no_unicast, no_broadcast;
-	bool has_mac;
+	uint8_t has_offloads; /* it said which; else all that were agreed on */
+	uint8_t promiscuous, all_multicast, all_unicast, no_multicast, no_unicast, no_broadcast;
+	uint8_t has_mac;
 	uint8_t mac[NET_MAC_BYTES];
-	bool too_many_unicast, too_many_multicast;
+	uint8_t too_many_unicast, too_many_multicast;
 	uint16_t nmacs;
 	uint8_t macs[NET_MACS_MAX][NET_MAC_BYTES];
 	uint64_t vlans[NET_VLANS / 64];
 };
 
-/* What the next process has to know. */
+/* What the next process has to know.  Anything may stand there, so nothing of it is a bool. */
 struct net_state {
-	bool is_set, link_down;
+	uint8_t is_set, link_down;
 	struct net_driver_state driver;
 };
 

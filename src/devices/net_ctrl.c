@@ -82,18 +82,19 @@ void net_state_save(struct net *n)
 	s->is_set = true;
 }
 
-/* Noted by one of ours, perhaps captured: what is used as an index is checked. */
+/* Noted by one of ours, perhaps captured: copied, and what is used as an index is checked. */
 static void state_load(struct net *n)
 {
-	const struct net_state *s = n->device.state;
+	const struct net_state none = {0}, *noted = n->device.state;
+	const struct net_state s = noted ? *noted : none;
 
-	if (!s || !s->is_set || s->driver.pairs < 1 || s->driver.pairs > n->backend->pairs ||
-	    s->driver.nmacs > NET_MACS_MAX)
+	if (!s.is_set || s.driver.pairs < 1 || s.driver.pairs > n->backend->pairs ||
+	    s.driver.nmacs > NET_MACS_MAX)
 		return;
-	n->driver = s->driver;
-	if (n->link_down == s->link_down)
+	n->driver = s.driver;
+	if (n->link_down == !!s.link_down)
 		return;
-	n->link_down = s->link_down;
+	n->link_down = s.link_down;
 	device_config_changed(&n->device);
 }
 
@@ -167,7 +168,7 @@ static bool take(struct chain *c, void *out, size_t n)
 
 static bool set_mode(struct net *n, uint8_t command, struct chain *c)
 {
-	bool *const modes[] = {
+	uint8_t *const modes[] = {
 		[VIRTIO_NET_CTRL_RX_PROMISC] = &n->driver.promiscuous,
 		[VIRTIO_NET_CTRL_RX_ALLMULTI] = &n->driver.all_multicast,
 		[VIRTIO_NET_CTRL_RX_ALLUNI] = &n->driver.all_unicast,
@@ -186,7 +187,7 @@ static bool set_mode(struct net *n, uint8_t command, struct chain *c)
 }
 
 /* One of the two lists; those beyond what we keep are noted as too many. */
-static bool take_list(struct net_driver_state *s, struct chain *c, bool *ret_too_many)
+static bool take_list(struct net_driver_state *s, struct chain *c, uint8_t *ret_too_many)
 {
 	le32 entries;
 	uint8_t mac[NET_MAC_BYTES];
