@@ -35,6 +35,15 @@ static struct vsock *vsock_of(struct device *d)
 	return container_of(d, struct vsock, device);
 }
 
+/* So that it is full soon: what it does not take the device keeps. */
+static void make_small(int sock)
+{
+	const int least = 1;
+
+	if (setsockopt(sock, SOL_SOCKET, SO_SNDBUF, &least, sizeof(least)) < 0)
+		abort();
+}
+
 /* The script answers in the connector's place. */
 static void begin(struct device *d)
 {
@@ -173,6 +182,7 @@ static void connector_step(void)
 		return;
 	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, pair) < 0)
 		abort();
+	make_small(pair[0]);
 	if (fd_send(connector_end, &answer, sizeof(answer), &pair[0], answer == 0) < 0)
 		abort();
 	close(pair[0]);
@@ -288,6 +298,14 @@ static void step(struct device *d, struct driver_queue *queues, gpa data, uint8_
 
 /* ---- the end of a script ---- */
 
+/* The next script finds them in their order, or its numbers would mean others. */
+static void sort_free(struct vsock *v)
+{
+	TAILQ_INIT(&v->free);
+	for (unsigned i = 0; i < v->connections; i++)
+		TAILQ_INSERT_TAIL(&v->free, &v->conn[i], link);
+}
+
 static void end(struct device *d)
 {
 	struct vsock *v = vsock_of(d);
@@ -308,6 +326,7 @@ static void end(struct device *d)
 	check(v);
 	if (v->open > 0)
 		abort();
+	sort_free(v);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)

@@ -186,6 +186,19 @@ static void restart(struct driver *d, uint8_t how)
 		abort();
 }
 
+static void push_all(void)
+{
+	struct chain *all[CHAINS];
+	unsigned n = 0;
+
+	for (unsigned i = 0; i < CHAINS; i++)
+		if (is_popped[i])
+			all[n++] = &chains[i];
+	if (n > 0)
+		vq_push_all(&vq, all, n);
+	memset(is_popped, 0, sizeof(is_popped));
+}
+
 static void step(struct driver *d)
 {
 	struct driver_used used;
@@ -226,6 +239,9 @@ static void step(struct driver *d)
 		if (is_popped[which])
 			vq_push(&vq, &chains[which]);
 		is_popped[which] = false;
+		break;
+	case 13:
+		push_all();
 		break;
 	default:
 		pop(&chains[which], &is_popped[which]);
