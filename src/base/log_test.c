@@ -2,6 +2,8 @@
 /* log_test.c - lines on stderr, caught in a pipe */
 #include "base/log.h"
 
+#include "base/stderr_test.h"
+
 #include <errno.h>
 #include <fcntl.h>
 #include <setjmp.h>
@@ -15,24 +17,16 @@
 
 #include <cmocka.h>
 
-static int old_stderr, pipe_fds[2];
-
 static int set_up(void **state)
 {
 	(void)state;
-	old_stderr = fcntl(STDERR_FILENO, F_DUPFD_CLOEXEC, 10);
-	if (old_stderr < 0 || pipe2(pipe_fds, O_CLOEXEC | O_NONBLOCK) < 0)
-		return -1;
-	return dup2(pipe_fds[1], STDERR_FILENO) < 0;
+	return stderr_catch();
 }
 
 static int tear_down(void **state)
 {
 	(void)state;
-	dup2(old_stderr, STDERR_FILENO);
-	close(old_stderr);
-	close(pipe_fds[0]);
-	close(pipe_fds[1]);
+	stderr_release();
 	log_level_set(LOG_LEVEL_INFO);
 	log_name_set(NULL);
 	return 0;
@@ -41,11 +35,7 @@ static int tear_down(void **state)
 /* Checks that exactly this was written since the last call. */
 static void written(const char *expected)
 {
-	char text[4096];
-	ssize_t n = read(pipe_fds[0], text, sizeof(text) - 1);
-
-	text[n > 0 ? n : 0] = '\0';
-	assert_string_equal(text, expected);
+	assert_string_equal(stderr_said(), expected);
 }
 
 static void each_level_has_its_word(void **state)
@@ -88,16 +78,16 @@ static void control_characters_do_not_reach_the_terminal(void **state)
 
 static void long_line_is_cut_and_ends(void **state)
 {
-	char long_text[3000], text[4096];
-	ssize_t n;
+	char long_text[3000];
+	const char *text;
 
 	(void)state;
 	memset(long_text, 'x', sizeof(long_text) - 1);
 	long_text[sizeof(long_text) - 1] = '\0';
 	log_error("%s", long_text);
-	n = read(pipe_fds[0], text, sizeof(text));
-	assert_in_range(n, 1000, 1500);
-	assert_int_equal(text[n - 1], '\n');
+	text = stderr_said();
+	assert_in_range(strlen(text), 1000, 1500);
+	assert_int_equal(text[strlen(text) - 1], '\n');
 }
 
 static void errno_survives(void **state)
@@ -113,7 +103,7 @@ static void nobody_who_reads_is_no_failure(void **state)
 	(void)state;
 	close(STDERR_FILENO);
 	log_error("a");
-	dup2(pipe_fds[1], STDERR_FILENO);
+	dup2(stderr_pipe[1], STDERR_FILENO);
 	written("");
 }
 
@@ -202,28 +192,21 @@ static void child_of_main_writes_the_severity_and_no_name(void **state)
 
 static void fill(void)
 {
-	char line[512];
-
 	fcntl(STDERR_FILENO, F_SETFL, 0); /* it would block */
 	log_guard();
 	for (int i = 0; i < 1000; i++)
 		log_info("%0400d", i);
-	while (read(pipe_fds[0], line, sizeof(line)) > 0)
+	while (*stderr_said())
 		;
 	log_info("and on");
 }
 
 static void full_pipe_is_not_waited_for_and_losses_are_told(void **state)
 {
-	char text[200];
-	ssize_t n;
-
 	(void)state;
 	in_child(fill);
-	n = read(pipe_fds[0], text, sizeof(text) - 1);
-	assert_true(n > 0);
-	text[n] = '\0';
-	assert_non_null(strstr(text, "lines were lost: nobody took them\ncrosvm: and on\n"));
+	assert_non_null(
+		strstr(stderr_said(), "lines were lost: nobody took them\ncrosvm: and on\n"));
 }
 
 /* Lines of a length that does not divide what the terminal has room for. */

@@ -9,8 +9,8 @@
  *	0xCF9  reset control, 1 byte: 0x06 and 0x0E reset
  *
  * The power button interrupts by the SCI; the guest enables it, reads that it was pressed, and
- * clears that.  ACPI is always enabled (no SMI command port).  Sleeping with type PM_SLEEP_S5 powers
- * off; other types are refused: nothing happens.
+ * clears that.  ACPI is always enabled (no SMI command port).  Sleeping with type PM_SLEEP_S5
+ * powers off; other types are refused: nothing happens.
  */
 #pragma once
 

@@ -5,6 +5,7 @@
 #include "base/exit_codes.h"
 #include "base/fd.h"
 #include "base/log.h"
+#include "base/stderr_test.h"
 #include "vm/devices.h"
 #include "vm/recorder.h"
 
@@ -27,7 +28,6 @@ static struct vm_device device;
 static struct loop loop;
 static const struct respawn_end *end;
 static char dir[32], path[64];
-static int old_stderr, pipe_fds[2];
 
 static int set_up(void **state)
 {
@@ -45,18 +45,13 @@ static int set_up(void **state)
 	assert_int_equal(device_log_init(&device.log, &devices.logs, "block0", &e), 0);
 	devices.list = &device;
 	devices.count = 1;
-	old_stderr = fcntl(STDERR_FILENO, F_DUPFD_CLOEXEC, 10);
-	assert_int_equal(pipe2(pipe_fds, O_CLOEXEC | O_NONBLOCK), 0);
-	return dup2(pipe_fds[1], STDERR_FILENO) < 0;
+	return stderr_catch();
 }
 
 static int tear_down(void **state)
 {
 	(void)state;
-	dup2(old_stderr, STDERR_FILENO);
-	close(old_stderr);
-	close(pipe_fds[0]);
-	close(pipe_fds[1]);
+	stderr_release();
 	device_log_fini(&device.log);
 	device_logs_fini(&devices.logs);
 	loop_fini(&loop);
@@ -72,15 +67,6 @@ static void begin(const char *file)
 
 	assert_int_equal(postmortem_init(&post, &recorder, file, NULL, &e), 0);
 	end = postmortem_of(&post, &devices);
-}
-
-static const char *said(void)
-{
-	static char text[8192];
-	ssize_t n = read(pipe_fds[0], text, sizeof(text) - 1);
-
-	text[n > 0 ? n : 0] = '\0';
-	return text;
 }
 
 static const char *written(void)
@@ -106,7 +92,8 @@ static void bad_end_leaves_a_file(void **state)
 
 	assert_ptr_equal(strstr(written(), "exit code 34: triple fault\n"), written());
 	assert_non_null(strstr(written(), " main       the guest runs\n"));
-	assert_non_null(strstr(said(), "crosvm: what the VM did last is in /tmp/postmortem-"));
+	assert_non_null(
+		strstr(stderr_said(), "crosvm: what the VM did last is in /tmp/postmortem-"));
 	assert_int_equal(stat(path, &st), 0);
 	assert_int_equal(st.st_mode & 0777, 0600);
 }
@@ -120,7 +107,7 @@ static void good_end_leaves_nothing(void **state)
 	end->run(end->context);
 
 	assert_int_equal(access(path, F_OK), -1);
-	assert_string_equal(said(), "");
+	assert_string_equal(stderr_said(), "");
 }
 
 static void death_of_main_is_told_with_what_devices_still_said(void **state)
@@ -131,7 +118,7 @@ static void death_of_main_is_told_with_what_devices_still_said(void **state)
 	assert_int_equal(write(device.log.out, "<4>last words\n", 14), 14);
 	end->run(end->context);
 
-	assert_non_null(strstr(said(), "crosvm: the main process died\n"
+	assert_non_null(strstr(stderr_said(), "crosvm: the main process died\n"
 				       "crosvm: block0: warning: last words\n"
 				       "crosvm: what the VM did last is in "));
 	assert_ptr_equal(strstr(written(), "the main process died\n"), written());
@@ -148,15 +135,15 @@ static void without_a_file_the_last_events_are_logged(void **state)
 	recorder_state_set(&recorder, RECORDER_RUNS, 0, "");
 	end->run(end->context);
 
-	for (const char *p = said(); (p = strstr(p, "main: interrupt line 9")); p++)
+	for (const char *p = stderr_said(); (p = strstr(p, "main: interrupt line 9")); p++)
 		n++;
 	assert_int_equal(n, POSTMORTEM_LINES);
 
 	postmortem_tell(&post);
-	assert_non_null(strstr(said(), "main: interrupt line 99 lowered\n"));
+	assert_non_null(strstr(stderr_said(), "main: interrupt line 99 lowered\n"));
 	recorder_state_set(&recorder, RECORDER_ENDED_BADLY, 0, "");
 	end->run(end->context);
-	assert_string_equal(said(), "");
+	assert_string_equal(stderr_said(), "");
 }
 
 static void link_in_the_way_is_not_followed(void **state)
@@ -187,12 +174,12 @@ static void file_that_cannot_be_is_told(void **state)
 	assert_int_equal(rmdir(path), 0);
 	recorder_state_set(&recorder, RECORDER_ENDED_BADLY, 34, "");
 	end->run(end->context);
-	assert_non_null(strstr(said(), "/trace/trace: cannot be written: No such file or dir"));
+	assert_non_null(strstr(stderr_said(), "/trace/trace: cannot be written: No such file or dir"));
 
 	begin(path);
 	assert_int_equal(mkdir(path, 0700), 0);
 	end->run(end->context);
-	assert_non_null(strstr(said(), "cannot be written: Is a directory"));
+	assert_non_null(strstr(stderr_said(), "cannot be written: Is a directory"));
 	rmdir(path);
 }
 
