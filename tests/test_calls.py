@@ -36,8 +36,9 @@ NOT_MADE = {
 }
 # The architecture and the C library decide which one is made.
 PAIRS = [{'epoll_pwait', 'epoll_wait'}, {'fstat', 'newfstatat'}, {'poll', 'ppoll'}]
-TESTS = {'balloon': ['balloon'], 'block': ['block', 'block_limit'], 'console': ['console', 'smoke'],
-         'net': ['net', 'net_ctrl', 'net_gate'], 'rng': ['smoke'], 'vsock': ['vsock']}
+TESTS = {'balloon': ['balloon'], 'block': ['block', 'block_limit', 'block_load'],
+         'console': ['console', 'smoke'], 'net': ['net', 'net_ctrl', 'net_gate'],
+         'rng': ['smoke'], 'vsock': ['vsock', 'vsock_trouble']}
 PATIENCE_S = 60
 # Taps are made in a network of the device's own, which an ordinary user may do.
 NETWORK = ('unshare', '-n') if os.geteuid() == 0 else ('unshare', '-rn')

@@ -28,7 +28,7 @@ struct arg {
 	const struct opt *keys;
 	const char *help;
 
-	/* Known only to be refused by whoever reads it: never suggested; known with one dash, too. */
+	/* Known only to be refused by whoever reads it: never suggested; with one dash, too. */
 	bool is_refused;
 };
 

@@ -99,7 +99,7 @@ void listen_stale_remove(const char *path)
 		return;
 	memcpy(a.sun_path, path, strlen(path));
 	if (directory_lock(path, &lock, &ignored) == 0 && lock >= 0)
-		stale_remove(&a, &ignored); /* what stays is another's by now, or not ours to remove */
+		stale_remove(&a, &ignored); /* what stays is another's, or not ours to remove */
 }
 
 int listen_at(const char *path, int backlog, mode_t mode, struct err *e)

@@ -30,7 +30,8 @@
 #define SAY_VHOST_USER "say --vhost-user TYPE,socket=PATH"
 #define SAY_CONSOLE    "say --serial TYPE or --console TYPE"
 #define ALWAYS	       "not needed: it is always so"
-#define BACKGROUND     "crosvm stays in the foreground; systemctl start crosvm@NAME keeps one running"
+#define BACKGROUND \
+	"crosvm stays in the foreground; systemctl start crosvm@NAME keeps one running"
 
 const struct arg config_refused[] = {
 	REFUSED("net", "...", NO_NET),

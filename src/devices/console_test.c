@@ -537,34 +537,17 @@ static void test_size_of_the_terminal_is_told(void **state)
 
 /* ---- options ---- */
 
-static void expect_refused(const char *options, const char *reason)
-{
-	struct device_thread *t = NULL;
-	struct err e = {0};
-	int pair[2];
-
-	assert_int_equal(fd_socketpair(SOCK_STREAM, pair), 0);
-	assert_true(device_thread_start_take(&(struct device_thread_args){.type = "console",
-									   .name = "console0",
-									   .options = options,
-									   .sock = pair[1],
-									   .control_sock = -1},
-					     &t, &e) < 0);
-	if (!strstr(e.text, reason))
-		fail_msg("%s: %s", options, e.text);
-	close(pair[0]);
-}
-
 static void test_bad_options_say_what_is_wrong(void **state)
 {
 	(void)state;
-	expect_refused("console", "stdio");
-	expect_refused("stdio,file=x", "only one");
-	expect_refused("tty", "stdio");
-	expect_refused("file=/nonexistent/x", "/nonexistent/x");
-	expect_refused("socket=/nonexistent/x", "/nonexistent/x");
-	expect_refused("sink,ports=sink;sink;sink;sink;sink;sink;sink;sink", "more than 8");
-	expect_refused("sink,ports=sink,,colour=x", "port 1");
+	harness_expect_refused("console", "console", "stdio");
+	harness_expect_refused("console", "stdio,file=x", "only one");
+	harness_expect_refused("console", "tty", "stdio");
+	harness_expect_refused("console", "file=/nonexistent/x", "/nonexistent/x");
+	harness_expect_refused("console", "socket=/nonexistent/x", "/nonexistent/x");
+	harness_expect_refused("console", "sink,ports=sink;sink;sink;sink;sink;sink;sink;sink",
+			       "more than 8");
+	harness_expect_refused("console", "sink,ports=sink,,colour=x", "port 1");
 }
 
 #define TEST(name)          cmocka_unit_test_teardown(test_##name, stop)

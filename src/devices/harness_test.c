@@ -144,3 +144,19 @@ void harness_expect_alive(struct harness *h)
 	assert_int_equal(vu_get_u64(&h->d.conn, VU_GET_FEATURES, &features), 0);
 	assert_int_equal(features, h->d.offered);
 }
+
+void harness_expect_refused(const char *type, const char *options, const char *reason)
+{
+	struct device_thread_args args = {
+		.type = type, .name = type, .options = options, .control_sock = -1};
+	struct device_thread *t = NULL;
+	struct err e = {0};
+	int pair[2];
+
+	assert_int_equal(fd_socketpair(SOCK_STREAM, pair), 0);
+	args.sock = pair[1];
+	assert_true(device_thread_start_take(&args, &t, &e) < 0);
+	if (!strstr(e.text, reason))
+		fail_msg("%s: %s", options, e.text);
+	close(pair[0]);
+}

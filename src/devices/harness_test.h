@@ -49,5 +49,8 @@ void harness_restart(struct harness *h);
 /* Asserts that the device serves a new connection: it is neither dead nor stuck. */
 void harness_expect_alive(struct harness *h);
 
+/* Asserts that a device with these options does not open, and that the message has reason in it. */
+void harness_expect_refused(const char *type, const char *options, const char *reason);
+
 /* The path of the program under test, which lies beside the test. */
 void harness_program_path(char *path, size_t n);

@@ -7,8 +7,8 @@
  *
  *  I1  The device owes at most one answer; the next request is sent when that has come.  So nothing
  *      that it does not read can pile up, and an answer belongs to the request before it.
- *  I2  Every request of others has a time limit, also while it waits for others.  One whose time is over is
- *      answered with an error, and the answer that comes later is dropped.
+ *  I2  Every request of others has a time limit, also while it waits for others.  One whose time
+ *      is over is answered with an error, and the answer that comes later is dropped.
  *  I3  The socket is listened to only while an answer is owed: a device that sends without being
  *      asked costs nothing.
  *  I4  done() is called exactly once for each ask_send(), never from inside it,

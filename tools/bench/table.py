@@ -147,7 +147,7 @@ def net_rows():
 
 def kill_rows():
     """How long a guest waits for a disk whose process was killed."""
-    program = BUILD / 'src/test-devices-block'
+    program = BUILD / 'src/test-devices-block_load'
     need(program.exists(), f'{program.name} is not built')
     found = re.findall(r'aio=([\w,]+), (\w+): (\d+) kills.*longest ([\d.]+) ms', output(program))
     kills = sum(int(row[2]) for row in found)
