@@ -174,7 +174,8 @@ static void file_that_cannot_be_is_told(void **state)
 	assert_int_equal(rmdir(path), 0);
 	recorder_state_set(&recorder, RECORDER_ENDED_BADLY, 34, "");
 	end->run(end->context);
-	assert_non_null(strstr(stderr_said(), "/trace/trace: cannot be written: No such file or dir"));
+	assert_non_null(
+		strstr(stderr_said(), "/trace/trace: cannot be written: No such file or dir"));
 
 	begin(path);
 	assert_int_equal(mkdir(path, 0700), 0);
