@@ -11,6 +11,7 @@
 #include "vm/journal.h"
 #include "vm/machine.h"
 
+#include <malloc.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -59,11 +60,15 @@ static int run_configured(struct config *config)
 
 int command_run(int argc, char **argv)
 {
+	enum { LARGE_BYTES = 8 * 1024 }; /* costs memory when used, not before; all is given back */
 	static struct config config;
 	static struct config_errors errors;
-	int r = config_parse(&config, argc, argv, &errors);
 	int code = EXIT_CODE_USAGE;
+	int r;
 
+	mallopt(M_TOP_PAD, LARGE_BYTES); /* or it would come from a heap made in advance */
+	mallopt(M_MMAP_THRESHOLD, LARGE_BYTES);
+	r = config_parse(&config, argc, argv, &errors);
 	if (r == CONFIG_RUN)
 		code = run_configured(&config);
 	else if (r == CONFIG_HELP)
