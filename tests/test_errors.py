@@ -414,6 +414,14 @@ def test_what_cannot_be_used_is_told_in_one_line(folder, arguments, words, code)
     fails(folder, arguments, words, code)
 
 
+def test_lost_name_is_told_from_a_missing_socket(folder):
+    done = subprocess.run([places.program(), 'status', 'web'], cwd=folder, capture_output=True,
+                          text=True, check=False, env={}, **as_ordinary_user())
+    said = done.stderr.splitlines()
+    assert (len(said), done.returncode) == (1, ERROR)
+    check_line(said[0], ['status: web', 'No such file', 'set XDG_RUNTIME_DIR'])
+
+
 def test_every_option_has_a_row(crosvm):
     rows = [*FILE_ROWS, *OPTION_ROWS, *TRIED_ROWS]
     given = {word.partition('=')[0] for arguments, _, _ in rows for word in arguments}

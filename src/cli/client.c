@@ -10,6 +10,7 @@
 
 #include <errno.h>
 #include <poll.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -20,10 +21,20 @@
 
 enum { POLL_MS_MAX = 1000000, REDIAL_NS = 50000000 };
 
-static const char *remedy(int errnum)
+static bool is_lost_name(const char *word)
+{
+	struct err e = {0};
+	char dir[128];
+
+	return !strchr(word, '/') && vm_name_dir(dir, sizeof(dir), &e) == -ENOENT;
+}
+
+static const char *remedy(int errnum, const char *word)
 {
 	switch (errnum) {
 	case ENOENT:
+		if (is_lost_name(word))
+			return "; if it is a VM's name, set XDG_RUNTIME_DIR as where it was run";
 		return "; a VM makes it when run with -s or --name";
 	case ECONNREFUSED:
 		return "; no VM listens there any more";
@@ -60,7 +71,7 @@ static int dial(const char *word, unsigned ms, struct err *e)
 	if (r < 0)
 		return err_set(e, -r, "cannot set a time limit");
 	if (connect(fd, (struct sockaddr *)&address, sizeof(address)) < 0)
-		return err_say(e, errno, "%s%s", strerror(errno), remedy(errno));
+		return err_say(e, errno, "%s%s", strerror(errno), remedy(errno, word));
 	return fd_take(&fd);
 }
 
