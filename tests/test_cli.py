@@ -110,7 +110,7 @@ def test_first_steps_do_not_hide_other_mistakes(crosvm):
 
 @pytest.mark.parametrize('words,remedy', [
     (['launch'], 'no such command; crosvm --help lists them'),
-    (['stauts', 'x'], 'no such command; did you mean crosvm status?'),
+    (['sttaus', 'x'], 'no such command; did you mean crosvm status?'),
     (['ps'], 'no such command; did you mean crosvm list?'),
     (['/dev/null'], 'no such command; to boot this file: crosvm run /dev/null'),
     (['-m', '512'], 'no option of crosvm itself; those of a command stand behind its name: '

@@ -8,13 +8,21 @@ build=$top/build-fuzz
 name='' minutes=10 afl=''
 while [ $# -gt 0 ]; do
 	case $1 in
-	--minutes) minutes=${2:?fuzz: --minutes needs a number} && shift ;;
+	--minutes) minutes=${2:-none} && [ $# -eq 1 ] || shift ;;
 	--afl) afl=yes ;;
 	-*) echo "fuzz: no option $1" >&2 && exit 2 ;;
 	*) name=$1 ;;
 	esac
 	shift
 done
+
+case $minutes in
+*[!0-9]*) echo "fuzz: --minutes $minutes: not a whole number" >&2 && exit 2 ;;
+esac
+if [ -n "$name" ] && [ -z "$(find "$top/src" -name "${name}_fuzz.c")" ]; then
+	echo "fuzz: no target $name; ./dev fuzz lists them" >&2
+	exit 2
+fi
 
 with_afl() { # its own build: other instrumentation, no sanitizers
 	build=$top/build-afl

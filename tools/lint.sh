@@ -94,6 +94,11 @@ if [ "${1:-}" = --one ]; then
 	one "$2"
 	exit
 fi
+for name; do
+	[ "$(type -t "check_$name")" = function ] && continue
+	echo "lint: no check $name; there are: $all" >&2
+	exit 2
+done
 ours >/dev/null || exit 1 # no checkout, or not ours: the lists below would be empty
 configure $gcc gcc
 configure $clang clang

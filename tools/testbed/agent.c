@@ -150,6 +150,8 @@ static void attach_volatile(void)
 	attach("shm", "/new/dev/shm", "tmpfs", 0, "mode=1777");
 	attach("devpts", "/new/dev/pts", "devpts", 0, "mode=620,ptmxmode=666");
 	attach("cgroup2", "/new/sys/fs/cgroup", "cgroup2", 0, NULL);
+	if (symlink("/proc/self/fd", "/new/dev/fd") < 0) /* as udev does; bash's <() needs it */
+		say("/dev/fd: %s", strerror(errno));
 }
 
 static void root_switch(void)
