@@ -1,14 +1,20 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """A directory or a tar archive as the guest's root file system."""
 import os
+import re
+import socket
 import subprocess
 import tarfile
+from pathlib import Path
 
 import pytest
 
+import bare
+import bare_guest
 from guests.place import program
 from testbed import kernels
 from testbed.cache import cache_dir
+import vms
 
 INIT = '''#!/bin/sh
 B=/bin/busybox
@@ -36,6 +42,40 @@ def fixture_tree():
         archive.add(path, '.')
     yield path
     subprocess.run(['rm', '-rf', path, f'{path}.tar.gz'], check=True)
+
+
+@pytest.mark.skipif(not bare_guest.has_kvm(), reason='looks at the image: needs /dev/kvm here')
+def test_strange_files_are_packed_as_what_they_are(tmp_path):
+    folder = tmp_path / 'folder'
+    folder.mkdir()
+    (tmp_path / 'secret').write_text('nobody is to see this')
+    for name in ('-exit', '$(id)', 'line\nbreak', 'x' * 255):
+        (folder / name).write_text('odd')
+    (folder / 'link').symlink_to('../secret')
+    (folder / 'loop').symlink_to('loop')
+    os.mkfifo(folder / 'pipe')
+    with socket.socket(socket.AF_UNIX) as sock:
+        sock.bind(str(folder / 'socket'))
+    with open(folder / 'sparse', 'wb') as file:
+        file.truncate(256 << 20)
+    (tmp_path / 'guest').write_bytes(bare.elf(bare.HALT))
+    with vms.running([program(), 'run', '-m', '32', '--serial', 'sink',
+                      '--disable-sandbox', '--rootfs', f'{folder},modules=none',
+                      tmp_path / 'guest'], stderr=subprocess.PIPE,
+                     text=True, env={**os.environ, 'TMPDIR': str(tmp_path)}) as vm:
+        said = vm.stderr.readline()
+        assert ': 1 MiB packed in ' in said, said
+        fds = [fd for fd in Path(f'/proc/{vm.pid}/fd').iterdir()
+               if f'{tmp_path}/crosvm.' in os.readlink(fd)]
+        image = fds[0].read_bytes()
+    (tmp_path / 'image').write_bytes(image)
+    assert b'nobody is to see' not in image
+    listed = subprocess.run(['unsquashfs', '-lls', tmp_path / 'image'], capture_output=True,
+                            text=True, check=True).stdout
+    kinds = {name: kind for kind, name in re.findall(
+        r'^(.)\S+ .* squashfs-root/(link|loop|pipe|socket|sparse|-exit)\b', listed, re.M)}
+    assert kinds == {'link': 'l', 'loop': 'l', 'pipe': 'p', 'socket': 's', 'sparse': '-',
+                     '-exit': '-'}, listed
 
 
 def boot(place, kernel, *options, **how):

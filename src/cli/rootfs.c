@@ -76,12 +76,13 @@ static int check_mounts(const char *full, struct err *e)
 
 static int pack_directory(const char *path, int image, struct err *e)
 {
-	char *full auto_free = realpath(path, NULL); /* none that begins with a dash */
-	struct tool t = TOOL("mksquashfs", "squashfs-tools", full, TOOL_FILE, "-noappend", "-quiet",
+	char *full auto_free = realpath(path, NULL);
+	auto_fd dir = full ? open(full, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC) : -1;
+	struct tool t = TOOL("mksquashfs", "squashfs-tools", ".", TOOL_FILE, "-noappend", "-quiet",
 			     "-no-progress", "-exit-on-error", "-root-mode", "755", "-noI", "-noD",
 			     "-noF", "-noX");
 
-	if (!full)
+	if (dir < 0)
 		return err_set(e, errno, "cannot read it");
 	if (check_mounts(full, e) < 0)
 		return -e->code;
@@ -93,6 +94,8 @@ static int pack_directory(const char *path, int image, struct err *e)
 		t.words[n] = "-all-root"; /* what a user has unpacked is the user's */
 	}
 	t.file = image;
+	t.dir = dir;
+	t.is_confined = true;
 	return tool_run(&t, e);
 }
 
@@ -130,6 +133,7 @@ static struct tool tar_packer(int tar_fd, int image)
 
 	t.in = tar_fd;
 	t.file = image;
+	t.is_confined = true;
 	return t;
 }
 
@@ -145,6 +149,7 @@ static int unpack_and_pack(const struct packing *packing, int archive, int image
 		return err_set(e, errno, "cannot make a pipe");
 	unpacker.in = archive;
 	unpacker.out = ends[1];
+	unpacker.is_confined = true;
 	packer = tar_packer(ends[0], image);
 	r = tool_start(&unpacker, e);
 	if (r == 0)

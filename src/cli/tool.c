@@ -3,6 +3,7 @@
 #include "cli/tool.h"
 
 #include "base/fd.h"
+#include "jail/landlock.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -55,12 +56,60 @@ static void place(int fd, int number)
 		close(number);
 }
 
+/* Its own program, which may be anywhere: PREFIX of PREFIX/bin/NAME. */
+static int allow_prefix(int rules, const char *path)
+{
+	char *full auto_free = realpath(path, NULL);
+
+	for (int i = 0; full && i < 2; i++) {
+		char *slash = strrchr(full, '/');
+
+		if (slash)
+			*slash = '\0';
+	}
+	return full && *full ? landlock_allow_path(rules, full, LANDLOCK_RUNS) : 0;
+}
+
+/* 0 or -errno. */
+static int reach_limit(const struct tool *t, const char *path)
+{
+	static const char *const places[] = {"/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64",
+					     "/etc/ld.so.cache", "/nix/store", "/gnu/store"};
+	auto_fd rules = landlock_new();
+	int r = 0;
+
+	if (rules < 0)
+		return rules == -ENOSYS || rules == -EOPNOTSUPP ? 0 : rules;
+	for (size_t i = 0; i < ARRAY_LEN(places) && r == 0; i++)
+		r = landlock_allow_path(rules, places[i], LANDLOCK_RUNS);
+	if (r == 0)
+		r = landlock_allow_path(rules, "/dev/null", LANDLOCK_WRITES);
+	if (r == 0)
+		r = allow_prefix(rules, path);
+	if (r == 0 && t->dir >= 0)
+		r = landlock_allow(rules, t->dir, LANDLOCK_READS);
+	if (r == 0 && t->file >= 0)
+		r = landlock_allow(rules, t->file, LANDLOCK_WRITES);
+	return r < 0 ? r : landlock_enter(rules);
+}
+
+/* Where it works, and what it can reach; before descriptors are moved.  0 or -errno. */
+static int surroundings_set(const struct tool *t, const char *path)
+{
+	if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0)
+		return -errno;
+	if (t->dir >= 0 && fchdir(t->dir) < 0)
+		return -errno;
+	return t->is_confined ? reach_limit(t, path) : 0;
+}
+
 _Noreturn static void child(const struct tool *t, const char *path, pid_t parent)
 {
 	const char *argv[TOOL_WORDS_MAX + 2] = {t->name};
 	int null = open("/dev/null", O_RDWR | O_CLOEXEC);
 	int fds[4];
 	sigset_t none;
+	int r = surroundings_set(t, path);
 
 	/* Above the numbers they go to, so that none is overwritten before it is moved. */
 	fds[0] = fcntl(t->in < 0 ? null : t->in, F_DUPFD_CLOEXEC, 16);
@@ -74,12 +123,13 @@ _Noreturn static void child(const struct tool *t, const char *path, pid_t parent
 	sigemptyset(&none);
 	sigprocmask(SIG_SETMASK, &none, NULL);
 	signal(SIGPIPE, SIG_DFL);
-	prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
 	prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0);
 	setenv("LC_ALL", "C", 1); /* messages that do not depend on the user */
-	if (getppid() == parent)
+	if (r == 0 && getppid() == parent) {
 		execv(path, (char *const *)(uintptr_t)argv);
-	dprintf(STDERR_FILENO, "cannot be run: %s\n", strerror(errno));
+		r = -errno;
+	}
+	dprintf(STDERR_FILENO, "cannot be run: %s\n", strerror(-r));
 	_exit(EXEC_FAILED);
 }
 

@@ -10,12 +10,17 @@
  *
  * A tool has the rights of whoever runs crosvm and can gain no more; it dies with crosvm.  Of the
  * open files it sees only its own: what it writes to standard error is kept for the message.
+ *
+ * One that is confined can open no other files than .file, what is in .dir, and the programs and
+ * libraries of the host, where links may lead that somebody puts there in the meantime.  On a host
+ * without Landlock (Linux before 5.13) it is not.
  */
 #pragma once
 
 #include "base/attr.h"
 #include "base/err.h"
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <sys/types.h>
 
@@ -30,6 +35,8 @@ struct tool {
 	const char *words[TOOL_WORDS_MAX + 1]; /* behind the name; ends with NULL */
 	int in, out; /* standard input and output, borrowed; -1: /dev/null */
 	int file;    /* descriptor TOOL_FD_FILE, borrowed; -1: none */
+	int dir;     /* its working directory, borrowed; -1: ours */
+	bool is_confined;
 
 	pid_t pid; /* 0: does not run */
 	int said;  /* what it wrote to standard error */
@@ -38,7 +45,7 @@ struct tool {
 #define TOOL(n, p, ...)                                                                            \
 	{                                                                                          \
 		.name = n, .package = p, .words = {__VA_ARGS__}, .in = -1, .out = -1, .file = -1,  \
-		.said = -1                                                                         \
+		.dir = -1, .said = -1                                                                         \
 	}
 
 /* Where the program is. -ENOENT. */

@@ -3,15 +3,19 @@
 #include "cli/tool.h"
 
 #include "base/fd.h"
+#include "base/skip.h"
+#include "jail/landlock.h"
 
 #include <errno.h>
 #include <fcntl.h>
 #include <setjmp.h>
 #include <signal.h>
 #include <stdarg.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -53,6 +57,55 @@ static void a_tool_can_gain_no_rights_and_dies_with_us(void **state)
 {
 	(void)state;
 	assert_string_equal(output_of("grep NoNewPrivs /proc/self/status", -1), "NoNewPrivs:\t1\n");
+}
+
+/* cat of a file in the folder that dir is; its exit status. */
+static int reads(const char *name, int dir)
+{
+	struct tool t = TOOL("cat", "coreutils", name);
+	auto_fd out = memfd_create("out", MFD_CLOEXEC);
+
+	t.out = out;
+	t.dir = dir;
+	t.is_confined = true;
+	return tool_run(&t, &e);
+}
+
+static void put(const char *path)
+{
+	auto_fd fd = open(path, O_CREAT | O_WRONLY | O_CLOEXEC, 0600);
+
+	assert_int_equal(write(fd, "x", 1), 1);
+}
+
+static void a_confined_tool_reads_what_is_in_its_folder(void **state)
+{
+	char top[] = "/tmp/tool-XXXXXX", inside[32], file[48], secret[48], link[48];
+	auto_fd rules = landlock_new();
+	auto_fd dir = -1;
+
+	(void)state;
+	SKIP_UNLESS(rules >= 0, "Landlock (Linux 5.13)");
+	assert_non_null(mkdtemp(top));
+	snprintf(inside, sizeof(inside), "%s/inside", top);
+	snprintf(file, sizeof(file), "%s/file", inside);
+	snprintf(link, sizeof(link), "%s/link", inside);
+	snprintf(secret, sizeof(secret), "%s/secret", top);
+	assert_int_equal(mkdir(inside, 0700), 0);
+	put(file);
+	put(secret);
+	assert_int_equal(symlink("../secret", link), 0);
+	dir = open(inside, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+
+	assert_int_equal(reads("file", dir), 0);
+	assert_int_equal(reads("link", dir), -EIO);
+	assert_non_null(strstr(e.text, "link: Permission denied"));
+	assert_int_equal(reads(secret, dir), -EIO);
+	unlink(link);
+	unlink(file);
+	unlink(secret);
+	rmdir(inside);
+	rmdir(top);
 }
 
 static void a_tool_that_fails_has_the_last_word_cleaned(void **state)
@@ -118,6 +171,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(a_tool_sees_its_files_and_no_others),
 		cmocka_unit_test(a_tool_can_gain_no_rights_and_dies_with_us),
+		cmocka_unit_test(a_confined_tool_reads_what_is_in_its_folder),
 		cmocka_unit_test(a_tool_that_fails_has_the_last_word_cleaned),
 		cmocka_unit_test(a_tool_that_is_not_there_is_named_with_its_package),
 		cmocka_unit_test(tools_of_the_administrator_are_found_without_path),
