@@ -148,6 +148,7 @@ FILE_ROWS += [
     ([*RUN, '--cfg', 'secret', 'halt.elf'], ['--cfg', 'secret', 'denied', ';'], USAGE),
     ([*RUN, '--cfg', 'large', 'halt.elf'], ['--cfg', 'large', 'more than 1 MiB'], USAGE),
     ([*RUN, '--cfg', 'noise', 'halt.elf'], ['--cfg', 'noise', 'NUL'], USAGE),
+    ([*RUN, '--cfg', 'noise'], ['--cfg', 'noise', 'NUL'], USAGE),
     ([*RUN, '--cfg', 'text', 'halt.elf'], ['text:1', 'unknown option', 'see'], USAGE),
     ([*RUN, '--cfg', '', 'halt.elf'], ['--cfg', 'value is missing', 'FILE'], USAGE),
     ([*RUN, '--seccomp-policy-dir', 'none', 'halt.elf'],

@@ -36,8 +36,7 @@ static const struct arg *find_letter(const struct arg *table, char letter)
 	return NULL;
 }
 
-/* A name to offer in place of one that is unknown; never one that would be refused. */
-static const char *similar_name(const struct arg *table, const char *name, size_t n)
+const char *args_similar(const struct arg *table, const char *name, size_t n)
 {
 	struct similar similar;
 
@@ -51,7 +50,7 @@ static const char *similar_name(const struct arg *table, const char *name, size_
 static enum args_kind unknown_name(const struct args *a, const char *dashes, const char *name,
 				   size_t n, struct err *e)
 {
-	const char *similar = similar_name(a->table, name, n);
+	const char *similar = args_similar(a->table, name, n);
 	int shown = (int)min_size(n, 200);
 
 	if (similar)

@@ -54,6 +54,9 @@ struct args_item {
 /* The row whose name is the first n bytes of name, or NULL; "-" and "_" are the same. */
 const struct arg *args_find(const struct arg *table, const char *name, size_t n);
 
+/* The name to offer in place of one that is unknown, never one that is refused; or NULL. */
+const char *args_similar(const struct arg *table, const char *name, size_t n);
+
 /* argv without the program's name. */
 void args_init(struct args *a, const struct arg *table, int argc, char *const *argv);
 

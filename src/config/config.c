@@ -32,7 +32,7 @@ struct parse {
 	struct config_items files, words;
 	bool wants_dump;
 	bool follows_unknown; /* the last option: a word may be its value */
-	bool may_lack_kernel; /* there was such an option: it may have been meant to name it */
+	bool may_lack_kernel; /* one such, or a wrong file, may have been to name it */
 };
 
 static int config_init(struct config *c)
@@ -368,7 +368,10 @@ static bool take(struct parse *p, enum args_kind kind, const struct args_item *s
 		err_say(e, EINVAL, "--cfg: a value is missing: FILE");
 		kind = ARGS_WRONG;
 	} else if (strcmp(name, "cfg") == 0) {
+		unsigned before = p->errors->n;
+
 		config_file_read(&p->files, p->table, said->value, p->errors);
+		p->may_lack_kernel = p->may_lack_kernel || p->errors->n > before;
 	} else if (strcmp(name, "dump-config") == 0) {
 		p->wants_dump = true;
 	} else if (kind != ARGS_WRONG && config_item_add(&p->words, &item, e) < 0) {

@@ -68,7 +68,8 @@ static void mistakes_in_files_are_told_with_their_lines(void **state)
 		const char *text, *message;
 	} cases[] = {
 		{"mem = x\n", "vm.conf:1: mem: \"x\": not a size from 1M to 4T"},
-		{"\nmen = 1G\n", "vm.conf:2: men: unknown option; see crosvm run --help"},
+		{"\nmen = 1G\n", "vm.conf:2: men: unknown option; did you mean mem?"},
+		{"bogus = 1G\n", "vm.conf:1: bogus: unknown option; see crosvm run --help"},
 		{"mem\n", "vm.conf:1: mem: a value is missing: mem = MIB"},
 		{"cpus = 1\ncpus = 2\n", "vm.conf:2: cpus: given twice"},
 		{"kernel\n", "vm.conf:1: kernel: a value is missing: kernel = FILE"},

@@ -185,6 +185,16 @@ static int take_flag(struct reader *r, const struct arg *arg, const char *value,
 	return 0;
 }
 
+static int unknown_option(const struct reader *r, const char *key, const struct arg *found,
+			  struct err *e)
+{
+	const char *similar = found ? NULL : args_similar(r->table, key, strlen(key));
+
+	if (similar)
+		return err_say(e, EINVAL, "%.60s: unknown option; did you mean %s?", key, similar);
+	return err_say(e, EINVAL, "%.60s: unknown option; see crosvm run --help", key);
+}
+
 /* One option of `crosvm run`. */
 static int take_option(struct reader *r, const char *key, char *value, struct err *e)
 {
@@ -198,7 +208,7 @@ static int take_option(struct reader *r, const char *key, char *value, struct er
 	}
 	arg = args_find(r->table, key, strlen(key));
 	if (!arg || strcmp(arg->name, "help") == 0 || strcmp(arg->name, "dump-config") == 0)
-		return err_say(e, EINVAL, "%.60s: unknown option; see crosvm run --help", key);
+		return unknown_option(r, key, arg, e);
 	if (strcmp(arg->name, "cfg") == 0)
 		return err_say(e, EINVAL, "cfg: a configuration file cannot name another");
 	if (!arg->value)
