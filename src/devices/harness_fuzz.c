@@ -14,7 +14,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-enum { QUEUE_SIZE = 16, DATA_BYTES = 0x8000, MESSAGES_MAX = 64 };
+enum { QUEUE_SIZE = 16, DATA_BYTES = 0x8000, MESSAGES_MAX = 64, RIGS_MAX = 2 };
 
 static const uint8_t *script;
 static size_t script_left;
@@ -36,15 +36,28 @@ static void rewrite(void *source, size_t n)
 	bytes[take() % n] ^= take();
 }
 
-static struct {
+/* A device with the options that it was opened with; a target has a few of them at most. */
+struct rig {
 	const struct fuzz_world *world; /* or NULL */
+	const char *options;
 	struct device *device;
 	struct loop loop;
 	struct session session;
 	struct driver driver;
 	gpa data;
 	int inflight_fd, sock, spare_fd;
-} f;
+};
+
+static struct rig rigs[RIGS_MAX], *f = rigs;
+
+/* That of the same text, or a new one. */
+static struct rig *rig_of(const char *options)
+{
+	for (unsigned i = 0; i < RIGS_MAX; i++)
+		if (!rigs[i].device || rigs[i].options == options)
+			return &rigs[i];
+	abort();
+}
 
 static void open_once(const struct device_type *type, const char *options)
 {
@@ -54,24 +67,25 @@ static void open_once(const struct device_type *type, const char *options)
 				   .memory = 0x80000};
 	struct err e = {0};
 
-	if (f.device)
+	if (f->device)
 		return;
+	f->options = options;
 	log_level_set(LOG_LEVEL_ERROR);
-	f.device = device_new(type, type->name, list, &e);
-	if (!f.device || loop_init(&f.loop) < 0 || driver_init(&f.driver, &o) < 0)
+	f->device = device_new(type, type->name, list, &e);
+	if (!f->device || loop_init(&f->loop) < 0 || driver_init(&f->driver, &o) < 0)
 		abort();
-	f.device->loop = &f.loop;
-	f.spare_fd = memfd_create("spare", MFD_CLOEXEC);
-	f.inflight_fd = inflight_file_create(f.device);
-	f.data = driver_alloc(&f.driver, DATA_BYTES, 4096);
-	if (device_open(f.device, &e) < 0)
+	f->device->loop = &f->loop;
+	f->spare_fd = memfd_create("spare", MFD_CLOEXEC);
+	f->inflight_fd = inflight_file_create(f->device);
+	f->data = driver_alloc(&f->driver, DATA_BYTES, 4096);
+	if (device_open(f->device, &e) < 0)
 		abort();
-	if (type->prepare && type->prepare(f.device, &e) < 0)
+	if (type->prepare && type->prepare(f->device, &e) < 0)
 		abort();
-	if (f.inflight_fd < 0 || f.spare_fd < 0 || !f.data)
+	if (f->inflight_fd < 0 || f->spare_fd < 0 || !f->data)
 		abort();
-	if (f.world)
-		f.world->begin(f.device);
+	if (f->world)
+		f->world->begin(f->device);
 }
 
 /* ---- messages ---- */
@@ -90,7 +104,7 @@ static struct vu_msg fd_message(uint32_t request, int fd)
 
 static struct vu_msg memory_message(void)
 {
-	const struct driver *d = &f.driver;
+	const struct driver *d = &f->driver;
 	struct vu_msg m = {.request = VU_SET_MEM_TABLE,
 			   .size = 8 + sizeof(struct vu_region),
 			   .fds = {d->mem_fd},
@@ -106,7 +120,7 @@ static struct vu_msg region_message(uint32_t request)
 {
 	struct vu_msg m = {.request = request,
 			   .size = sizeof(struct vu_one_region),
-			   .fds = {f.driver.mem_fd},
+			   .fds = {f->driver.mem_fd},
 			   .nfds = request == VU_ADD_MEM_REG};
 
 	m.p.one_region.region = (struct vu_region){le64_of(1 << 30), le64_of(4096),
@@ -130,9 +144,9 @@ static struct vu_msg log_message(uint32_t request)
 	struct vu_msg m = {.request = request, .size = sizeof(m.p.inflight)};
 
 	m.p.inflight = (struct vu_inflight){le64_of(4096 * 4), le64_of(0),
-					    le16_of((uint16_t)f.device->nqueues),
+					    le16_of((uint16_t)f->device->nqueues),
 					    le16_of(QUEUE_SIZE), le32_of(0)};
-	m.fds[0] = f.inflight_fd;
+	m.fds[0] = f->inflight_fd;
 	m.nfds = request == VU_SET_INFLIGHT_FD;
 	return m;
 }
@@ -160,7 +174,7 @@ static struct vu_msg good_message(uint32_t request, const struct driver_queue *q
 {
 	switch (request) {
 	case VU_SET_FEATURES:
-		return u64_message(request, f.device->features | 7ull << 28 | 1ull << 32);
+		return u64_message(request, f->device->features | 7ull << 28 | 1ull << 32);
 	case VU_SET_PROTOCOL_FEATURES:
 		return u64_message(request, 0x1b229);
 	case VU_SET_STATUS:
@@ -186,7 +200,7 @@ static struct vu_msg good_message(uint32_t request, const struct driver_queue *q
 	case VU_SET_VRING_ERR:
 		return fd_message(request, q->err_fd);
 	case VU_SET_BACKEND_REQ_FD:
-		return (struct vu_msg){.request = request, .fds = {f.spare_fd}, .nfds = 1};
+		return (struct vu_msg){.request = request, .fds = {f->spare_fd}, .nfds = 1};
 	case VU_GET_CONFIG:
 	case VU_SET_CONFIG:
 		return config_message(request);
@@ -200,17 +214,17 @@ static struct vu_msg good_message(uint32_t request, const struct driver_queue *q
 
 static void deliver(const struct vu_msg *m)
 {
-	struct vu_conn to = {.sock = f.sock};
+	struct vu_conn to = {.sock = f->sock};
 
-	if (f.session.ended || vu_send(&to, m) < 0)
+	if (f->session.ended || vu_send(&to, m) < 0)
 		return;
-	if (loop_once(&f.loop, 0) < 0)
+	if (loop_once(&f->loop, 0) < 0)
 		abort();
 }
 
 static void send_good(uint32_t request, unsigned index)
 {
-	const struct driver_queue *q = &f.driver.queues[index];
+	const struct driver_queue *q = &f->driver.queues[index];
 	struct vu_msg m = good_message(request, q);
 
 	m.flags |= VU_FLAG_NEED_REPLY;
@@ -222,7 +236,7 @@ static void send_good(uint32_t request, unsigned index)
 
 static void send_bad(void)
 {
-	struct vu_msg m = good_message(take() % (VU_REQUEST_END + 4), &f.driver.queues[0]);
+	struct vu_msg m = good_message(take() % (VU_REQUEST_END + 4), &f->driver.queues[0]);
 	uint8_t *bytes = (uint8_t *)&m.p;
 
 	m.flags = take() & 1 ? VU_FLAG_NEED_REPLY : 0;
@@ -231,9 +245,9 @@ static void send_bad(void)
 	if (take() > 200)
 		m.size = take();
 	if (take() > 200) {
-		m.fds[0] = f.spare_fd;
+		m.fds[0] = f->spare_fd;
 		m.nfds = take() % 3;
-		m.fds[1] = f.spare_fd;
+		m.fds[1] = f->spare_fd;
 	}
 	if (m.size <= sizeof(m.p))
 		deliver(&m);
@@ -256,7 +270,7 @@ static void connect_all(bool with_log)
 	send_good(VU_SET_MEM_TABLE, 0);
 	if (with_log)
 		send_good(VU_GET_INFLIGHT_FD, 0);
-	for (unsigned i = 0; i < f.driver.options.nqueues; i++)
+	for (unsigned i = 0; i < f->driver.options.nqueues; i++)
 		connect_queue(i);
 }
 
@@ -272,13 +286,13 @@ static void scribble(void *memory, size_t n)
 /* Another process takes over, from a captured one that left log and state like this. */
 static void succeed(void)
 {
-	for (unsigned i = 0; i < f.driver.options.nqueues; i++)
+	for (unsigned i = 0; i < f->driver.options.nqueues; i++)
 		send_good(VU_GET_VRING_BASE, i);
-	if (f.session.ended)
+	if (f->session.ended)
 		return;
-	scribble(f.session.inflight, f.session.inflight_bytes);
-	scribble(f.session.state, f.device->type->state_size);
-	for (unsigned i = 0; i < f.driver.options.nqueues; i++)
+	scribble(f->session.inflight, f->session.inflight_bytes);
+	scribble(f->session.state, f->device->type->state_size);
+	for (unsigned i = 0; i < f->driver.options.nqueues; i++)
 		connect_queue(i);
 }
 
@@ -288,10 +302,10 @@ static void add_chain(struct driver_queue *q)
 {
 	struct driver_buf bufs[5];
 	unsigned n = take() % 5 + 1, writable = take() % (n + 1), bytes = take() % 48;
-	gpa first = f.data + take() * 64u;
+	gpa first = f->data + take() * 64u;
 
 	for (unsigned i = 0; i < bytes; i++)
-		*(uint8_t *)driver_at(&f.driver, first + i, 1) = take();
+		*(uint8_t *)driver_at(&f->driver, first + i, 1) = take();
 	for (unsigned i = 0; i < n; i++) {
 		uint8_t length = take();
 
@@ -301,7 +315,7 @@ static void add_chain(struct driver_queue *q)
 		if (i == 0 && length > 96)
 			bufs[i].len = 16;
 	}
-	f.driver.options.indirect = take() & 1;
+	f->driver.options.indirect = take() & 1;
 	driver_add(q, bufs, n);
 }
 
@@ -321,7 +335,7 @@ static void damage(struct driver_queue *q)
 static void send_command(void)
 {
 	static char text[DEVICE_PACKET_MAX];
-	const struct device_command *c = f.device->type->commands;
+	const struct device_command *c = f->device->type->commands;
 	char line[64] = "status";
 	unsigned n = 0, bytes = take() % 24;
 	size_t at;
@@ -338,13 +352,13 @@ static void send_command(void)
 		line[at++] = (char)take();
 	line[at] = '\0';
 	json_init(&reply, text, sizeof(text));
-	device_command_execute(f.device, line, &reply);
+	device_command_execute(f->device, line, &reply);
 }
 
 static void step(void)
 {
 	uint8_t op = take();
-	struct driver_queue *q = &f.driver.queues[(op >> 4) % f.driver.options.nqueues];
+	struct driver_queue *q = &f->driver.queues[(op >> 4) % f->driver.options.nqueues];
 	struct driver_used used;
 
 	switch (op & 15) {
@@ -362,7 +376,7 @@ static void step(void)
 		break;
 	case 4:
 		send_good(VU_RESET_DEVICE, 0);
-		driver_reset(&f.driver);
+		driver_reset(&f->driver);
 		connect_all(take() & 1);
 		break;
 	case 5:
@@ -375,14 +389,14 @@ static void step(void)
 	case 9:
 	case 10:
 		driver_kick_always(q);
-		if (loop_once(&f.loop, 0) < 0)
+		if (loop_once(&f->loop, 0) < 0)
 			abort();
 		break;
 	case 11:
 	case 12:
 	case 13:
-		if (f.world)
-			f.world->step(f.device, f.driver.queues, f.data, take);
+		if (f->world)
+			f->world->step(f->device, f->driver.queues, f->data, take);
 		else
 			add_chain(q);
 		break;
@@ -404,30 +418,31 @@ int fuzz_device_in(const struct fuzz_world *world, const struct device_type *typ
 	int pair[2];
 	unsigned steps = 0;
 
-	f.world = world;
+	f = rig_of(options);
+	f->world = world;
 	open_once(type, options);
 	gmem_hostile_hook = NULL;
 	script = data;
 	script_left = n < 4096 ? n : 4096;
-	driver_reset(&f.driver);
-	memset(driver_at(&f.driver, f.data, DATA_BYTES), 0, DATA_BYTES);
+	driver_reset(&f->driver);
+	memset(driver_at(&f->driver, f->data, DATA_BYTES), 0, DATA_BYTES);
 	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, pair) < 0)
 		abort();
-	f.sock = pair[1];
-	f.session.inflight_fd = f.inflight_fd;
-	f.session.on_end = NULL;
-	if (session_start_take(&f.session, f.device, &f.loop, pair[0]) < 0)
+	f->sock = pair[1];
+	f->session.inflight_fd = f->inflight_fd;
+	f->session.on_end = NULL;
+	if (session_start_take(&f->session, f->device, &f->loop, pair[0]) < 0)
 		abort();
 	if (take() != 0xff)
 		connect_all(take() & 1);
 	gmem_hostile_hook = take() & 1 ? rewrite : NULL;
-	while (script_left > 0 && steps++ < MESSAGES_MAX * 4 && !f.session.ended)
+	while (script_left > 0 && steps++ < MESSAGES_MAX * 4 && !f->session.ended)
 		step();
-	session_fini(&f.session);
+	session_fini(&f->session);
 	gmem_hostile_hook = NULL;
-	fd_close(&f.sock);
+	fd_close(&f->sock);
 	if (world)
-		world->end(f.device);
+		world->end(f->device);
 	return 0;
 }
 

@@ -9,7 +9,8 @@
  *		return fuzz_device(&rng_type, NULL, data, n);
  *	}
  *
- * The device is opened once and serves a new session for every input, in this thread, without a
+ * A device is opened once for each text of options, of which a target has two at most and which
+ * stays where it is; it serves a new session for every input, in this thread, without a
  * jail; guest memory is rewritten as it is read (GMEM_HOSTILE).  Scripts connect in order unless
  * they say otherwise, so nearly all of them get to live queues.
  */

@@ -22,8 +22,8 @@
 
 extern const struct device_type net_type;
 
-static struct net_backend fake;
-static struct net *card;
+static struct net_backend fakes[2];
+static struct net *cards[2], *card; /* without rules, and with */
 static unsigned frames_left; /* for the guest, in this input */
 static uint32_t seed;
 
@@ -125,13 +125,15 @@ static const struct net_backend_ops fake_ops = {
 
 static int fuzz_open(struct device *d, struct err *e)
 {
-	fake = (struct net_backend){.ops = &fake_ops, .pairs = 2, .offloads = 63};
-	for (unsigned i = 0; i < fake.pairs; i++) {
-		fake.fd[i] = fd_eventfd();
-		fd_signal(fake.fd[i]); /* always ready */
+	struct net_backend *fake = &fakes[net_of(d)->deny != NULL];
+
+	*fake = (struct net_backend){.ops = &fake_ops, .pairs = 2, .offloads = 63};
+	for (unsigned i = 0; i < fake->pairs; i++) {
+		fake->fd[i] = fd_eventfd();
+		fd_signal(fake->fd[i]); /* always ready */
 	}
-	card = net_of(d);
-	card->backend = &fake;
+	card = cards[net_of(d)->deny != NULL] = net_of(d);
+	card->backend = fake;
 	return net_type.open(d, e);
 }
 
@@ -148,6 +150,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
 		type.open = fuzz_open;
 	}
 	seed = n > 0 ? data[0] : 0;
+	card = cards[seed % 2 == 0]; /* NULL before it is opened */
 	frames_left = 8 + seed % 64;
 	return fuzz_device(&type,
 			   seed % 2 ? "mac=02:00:00:00:00:01,mtu=1500,queues=2"
