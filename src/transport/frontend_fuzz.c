@@ -5,6 +5,7 @@
  * The input is what the device will have sent: pieces of { kind, length, bytes }.  A piece goes to
  * the main socket or to the channel, as a message whose header is made up around it, or raw, with
  * or without a descriptor.  Then a driver starts, writes, resets; every wait ends with the input.
+ * Kind NEXT is the end of that device, while the driver runs: another is attached in its place.
  */
 #include "base/fd.h"
 #include "base/log.h"
@@ -25,6 +26,8 @@ enum {
 	KIND_CHANNEL = 0x40,
 	KIND_MEMFD = 0x20,
 	KIND_EVENTFD = 0x10,
+	KIND_NEXT = 0xff,
+	DEVICES_MAX = 4,
 	READY = VIRTIO_CONFIG_S_ACKNOWLEDGE | VIRTIO_CONFIG_S_DRIVER | VIRTIO_CONFIG_S_FEATURES_OK |
 		VIRTIO_CONFIG_S_DRIVER_OK,
 };
@@ -112,16 +115,18 @@ static bool send_piece(int sock, const uint8_t *piece, size_t n)
 	return fd_send(sock, message, 12 + n, &fd, nfds) == 0;
 }
 
-static void send_input(int sock, int channel, const uint8_t *data, size_t n)
+/* Up to the next device; how much is left then. */
+static size_t send_input(int sock, int channel, const uint8_t *data, size_t n)
 {
-	while (n >= 2) {
+	while (n >= 2 && data[0] != KIND_NEXT) {
 		size_t length = data[1] < n - 2 ? data[1] : n - 2;
 
 		if (!send_piece(data[0] & KIND_CHANNEL ? channel : sock, data, length))
-			break;
+			return 0;
 		data += 2 + length;
 		n -= 2 + length;
 	}
+	return n >= 2 ? n - 1 : 0;
 }
 
 static void run_loop(void)
@@ -147,13 +152,21 @@ static void start_driver(void)
 	frontend_status_set(&f, READY);
 }
 
+/* And no further. */
+static void begin(void)
+{
+	const uint8_t bytes[2] = {0};
+
+	start_driver();
+	run_loop();
+	frontend_config_write(&f, 3, bytes, sizeof(bytes));
+}
+
 static void drive(void)
 {
 	uint8_t bytes[32] = {0};
 
-	start_driver();
-	run_loop();
-	frontend_config_write(&f, 3, bytes, 2);
+	begin();
 	frontend_config_read(&f, 0, bytes, sizeof(bytes));
 	assert(bytes[24] == 0);
 	frontend_queue_reset(&f, 1);
@@ -169,25 +182,41 @@ static void drive(void)
 	assert(frontend_nqueues(&f) <= QUEUES);
 }
 
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
+/* Returns how much of the input is left for another. */
+static size_t device_run(const uint8_t *data, size_t n)
 {
 	auto_fd peer = -1;
+	size_t left = 0;
 	int pair[2], r;
 	struct err e;
 
 	if (fd_socketpair(SOCK_STREAM, pair) < 0)
 		return 0;
-	set_up();
 	peer = pair[1];
+	is_lost = false;
 	r = frontend_attach_take(&f, pair[0], &e);
 	assert(r == 0);
 	(void)r;
 	if (fd_timeout_set(peer, 1) == 0 && fd_timeout_set(f.channel_peer, 1) == 0)
-		send_input(peer, f.channel_peer, data, n);
+		left = send_input(peer, f.channel_peer, data, n);
 	shutdown(peer, SHUT_WR);
 	run_loop();
-	if (f.known)
+	if (left % 2 == 1)
+		fd_signal(f.error_fd); /* the device has it, too */
+	if (f.known && left == 0)
 		drive();
+	else if (f.known)
+		begin();
+	return left;
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
+{
+	size_t left = n;
+
+	set_up();
+	for (unsigned i = 0; i < DEVICES_MAX && (i == 0 || left > 0); i++)
+		left = device_run(data + n - left, left);
 	tear_down();
 	return 0;
 }
