@@ -97,6 +97,27 @@ def test_syslog_gets_the_lines_of_main_and_devices(start, tmp_path):
     assert vm.end().count('nobody listens') == 1
 
 
+@pytest.mark.parametrize('options', [[], ['--disable-sandbox']])
+def test_syslog_that_is_started_again_is_found(start, tmp_path, options):
+    path = tmp_path / 'log'
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as daemon:
+        daemon.bind(str(path))
+        vm = start(PANICS, '--pvpanic', *options,  # a line a second, by the vCPU's thread
+                   inside=vms.with_syslog(tmp_path, path))
+    path.unlink()
+    vm.wait_for(lambda: 'nobody listens at /dev/log any more' in vm.log())
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as daemon:
+        daemon.bind(str(path))
+        daemon.settimeout(PATIENCE_S)
+        first, second = daemon.recv(4096).decode(), daemon.recv(4096).decode()
+
+    assert re.fullmatch(r'<12>.*: \d+ lines? did not reach the syslog; crosvm log may have .*',
+                        first), first
+    assert 'takes over' in second
+    vm.wait_for(lambda: vm.log().count('nobody listens') == 2)  # it can be lost again
+    vm.end()
+
+
 def test_syslog_that_is_not_there(start, tmp_path):
     vm = start(bare.HALT, '--syslog', 'on', inside=vms.with_syslog(tmp_path))
 

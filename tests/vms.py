@@ -19,7 +19,7 @@ mkdir "$1" && mount -t tmpfs none "$1" || exit
 for node in kvm null zero full random urandom tty; do
 	: > "$1/$node" && mount --bind "/dev/$node" "$1/$node" || exit
 done
-[ -z "$2" ] || { : > "$1/log" && mount --bind "$2" "$1/log"; } || exit
+[ -z "$2" ] || ln -s "$2" "$1/log" || exit
 mount --move "$1" /dev || exit
 shift 2
 exec "$@"

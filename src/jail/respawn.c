@@ -5,7 +5,8 @@
  * One request, one answer, each a packet.  A request is the index of a row and comes with the row's
  * fds; it is answered with the pid, with its pidfd and the reading end of its report, or with an
  * error as text.  The server checks the index and the number of fds and believes nothing else.  It
- * clones with CLONE_PARENT, so the child's parent is main.
+ * clones with CLONE_PARENT, so the child's parent is main.  One index stands for the errand, which
+ * is not answered.
  */
 #include "jail/respawn.h"
 
@@ -14,6 +15,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <sched.h>
 #include <signal.h>
 #include <string.h>
@@ -25,7 +27,10 @@
 enum {
 	ANSWER_FDS = 2,
 	ANSWER_MS = 10000,
+	ERRAND_AGAIN_MS = 1000,
 };
+
+static const uint32_t errand_index = UINT32_MAX;
 
 struct answer {
 	int32_t pid;   /* or 0 and: */
@@ -38,6 +43,7 @@ struct server {
 	struct spawner spawner;
 	int sock;
 	pid_t group; /* main's; its own is another, see server_run() */
+	bool is_errand_due;
 };
 
 /* Children are born into the server's process group: for one of main's it goes there. */
@@ -90,6 +96,22 @@ static int answer_send(int sock, const struct child *c, const struct err *e)
 	return fd_send(sock, &a, sizeof(a), NULL, 0);
 }
 
+static void errand_try(struct server *s)
+{
+	const struct respawn_errand *errand = s->main->errand;
+
+	s->is_errand_due = errand && !errand->run(errand->context);
+}
+
+/* Until there is a request. */
+static void server_wait(struct server *s)
+{
+	struct pollfd p = {.fd = s->sock, .events = POLLIN};
+
+	while (s->is_errand_due && poll(&p, 1, ERRAND_AGAIN_MS) == 0)
+		errand_try(s);
+}
+
 /* One request; false when main has gone, or talks nonsense. */
 static bool server_turn(struct server *s)
 {
@@ -101,11 +123,13 @@ static bool server_turn(struct server *s)
 	ssize_t n = fd_recv(s->sock, &index, sizeof(index), fds, FD_PASS_MAX, &nfds);
 	bool goes_on = n == (ssize_t)sizeof(index);
 
-	if (goes_on && row_start(s, index, fds, nfds, &c, &e) < 0)
+	if (goes_on && index == errand_index)
+		errand_try(s);
+	else if (goes_on && row_start(s, index, fds, nfds, &c, &e) < 0)
 		c.pid = 0;
 	for (size_t i = 0; i < nfds; i++)
 		fd_close(&fds[i]);
-	if (goes_on && answer_send(s->sock, &c, &e) < 0)
+	if (goes_on && index != errand_index && answer_send(s->sock, &c, &e) < 0)
 		goes_on = false;
 	fd_close(&c.pidfd);
 	fd_close(&c.report_fd);
@@ -122,7 +146,8 @@ static int lower_from(int first, int a, int b)
 static int server_needs_from(const struct server *s, int first)
 {
 	const int own[] = {s->sock, s->spawner.null_fd, s->spawner.self_fd, s->spawner.ns.fd,
-			   s->spawner.maker.fd, leftover_fd_from(first)};
+			   s->spawner.maker.fd, leftover_fd_from(first),
+			   s->main->errand ? s->main->errand->fd : -1};
 	int found = -1;
 
 	for (size_t i = 0; i < ARRAY_LEN(own); i++)
@@ -163,8 +188,9 @@ static NORETURN void server_run(const struct respawn *r, const struct spawner *s
 	signal(SIGCHLD, SIG_IGN); /* of the namespaces' maker, the only child of its own */
 	if (spawner)
 		spawner_begin(&s.spawner);
-	while (server_turn(&s))
-		;
+	do
+		server_wait(&s);
+	while (server_turn(&s));
 	leftovers_remove(); /* main, which is nobody by now, may not */
 	if (r->end)
 		r->end->run(r->end->context);
@@ -188,14 +214,15 @@ static int server_fork(struct respawn *r, const struct spawner *s, int server_so
 }
 
 int respawn_init(struct respawn *r, struct spawner *s, const struct spawn_args *table, size_t count,
-		 const struct respawn_end *end, struct err *e)
+		 const struct respawn_end *end, const struct respawn_errand *errand, struct err *e)
 {
 	auto_fd main_sock = -1;
 	auto_fd server_sock = -1;
 	int pair[2];
 	int ret = fd_socketpair(SOCK_SEQPACKET, pair);
 
-	*r = (struct respawn){.sock = -1, .table = table, .count = count, .end = end};
+	*r = (struct respawn){.sock = -1, .table = table, .count = count, .end = end,
+			      .errand = errand};
 	r->server = (struct child){.pid = -1, .pidfd = -1, .report_fd = -1};
 	if (ret < 0)
 		return err_set(e, -ret, "cannot make a socket pair");
@@ -262,4 +289,14 @@ int respawn_answer(struct respawn *r, size_t index, struct child *ret_child, str
 	if (n == (ssize_t)sizeof(a) && a.error > 0)
 		return err_say(e, a.error, "%.*s", (int)sizeof(a.text) - 1, a.text);
 	return no_answer(r, index, n, e);
+}
+
+void respawn_errand_ask(const struct respawn *r)
+{
+	struct iovec iov = {.iov_base = (void *)(uintptr_t)&errand_index,
+			    .iov_len = sizeof(errand_index)};
+	const struct msghdr msg = {.msg_iov = &iov, .msg_iovlen = 1};
+
+	if (r->errand && sendmsg(r->sock, &msg, MSG_DONTWAIT | MSG_NOSIGNAL) < 0)
+		return; /* it has many of these already, or is gone */
 }

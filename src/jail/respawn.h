@@ -14,6 +14,8 @@
 #include "base/err.h"
 #include "jail/spawn.h"
 
+#include <stdbool.h>
+
 /* What the process still does when main is gone, for whatever reason. */
 struct respawn_end {
 	void (*run)(void *context);
@@ -22,22 +24,31 @@ struct respawn_end {
 	size_t nfds;
 };
 
+/* Something else that takes paths, done as often as main asks for it. */
+struct respawn_errand {
+	bool (*run)(void *context); /* false: to be tried again in a second */
+	void *context; /* as it was at respawn_init(), but for memory that is shared */
+	int fd;        /* that it keeps open for this */
+};
+
 struct respawn {
 	int sock;
 	struct child server;
 	const struct spawn_args *table;
 	size_t count;
 	const struct respawn_end *end; /* or NULL */
+	const struct respawn_errand *errand; /* or NULL */
 };
 
 /*
  * Forks the process, which begins with s; without (NULL) it starts nothing, and is there for the
  * end alone.  Of the table's fds it uses the numbers only; the table must outlive r, and so must
- * end, which may be NULL.  Call while there is one thread and before guest memory is mapped, or its
- * mapping is copied.
+ * end and errand, which may be NULL.  Call while there is one thread and before guest memory is
+ * mapped, or its mapping is copied.
  */
 int respawn_init(struct respawn *r, struct spawner *s, const struct spawn_args *table, size_t count,
-		 const struct respawn_end *end, struct err *e) MUST_CHECK;
+		 const struct respawn_end *end, const struct respawn_errand *errand, struct err *e)
+	MUST_CHECK;
 void respawn_fini(struct respawn *r);
 
 /*
@@ -48,3 +59,6 @@ void respawn_fini(struct respawn *r);
 int respawn_ask(struct respawn *r, size_t index, const int *fds, struct err *e) MUST_CHECK;
 int respawn_answer(struct respawn *r, size_t index, struct child *ret_child, struct err *e)
 	MUST_CHECK;
+
+/* Has the errand done.  From any thread; waits for nothing, and there is no answer. */
+void respawn_errand_ask(const struct respawn *r);

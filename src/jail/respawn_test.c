@@ -40,6 +40,7 @@ static const struct spawn_args table[] = {
 struct trio {
 	struct spawner s;
 	struct respawn r;
+	const struct respawn_errand *errand;
 	struct err e;
 };
 
@@ -54,7 +55,7 @@ static const char *set_up(struct trio *x, bool jailed)
 	};
 
 	if (spawner_init(&x->s, &x->e) < 0 ||
-	    respawn_init(&x->r, &x->s, table, ARRAY_LEN(table), NULL, &x->e) < 0 ||
+	    respawn_init(&x->r, &x->s, table, ARRAY_LEN(table), NULL, x->errand, &x->e) < 0 ||
 	    spawner_finish(&x->s, &x->e) < 0)
 		return x->e.text;
 	if (jailed && jail_enter(&config, &x->e) < 0)
@@ -222,6 +223,45 @@ static const char *server_keeps_little(void *arg UNUSED)
 	return wrong;
 }
 
+/* Fails once. */
+static bool run_errand(void *context)
+{
+	static unsigned times;
+
+	return write(*(int *)context, "!", 1) == 1 && ++times > 1;
+}
+
+static const char *errand_is_run(void *arg UNUSED)
+{
+	static struct trio x;
+	static int pair[2];
+	struct respawn_errand errand = {.run = run_errand, .context = &pair[1]};
+	struct child quick;
+	const char *wrong;
+	char text[2];
+
+	if (fd_socketpair(SOCK_STREAM, pair) < 0 || fd_timeout_set(pair[0], 10000) < 0)
+		return "no socket pair";
+	errand.fd = pair[1];
+	x.errand = &errand;
+	wrong = set_up(&x, true);
+	if (wrong)
+		return wrong;
+	respawn_errand_ask(&x.r);
+	if (respawn_start(&x.r, 0, NULL, &quick, &x.e) < 0) /* the answers do not get mixed up */
+		return x.e.text;
+	if (fd_read_all(pair[0], text, 2) < 0)
+		return "not run, or not again";
+	wrong = end_is(&quick, "exited with code 7");
+	respawn_fini(&x.r);
+	return wrong;
+}
+
+static void an_errand_is_run_until_it_succeeds(void **state UNUSED)
+{
+	run_both_ways(errand_is_run, NULL);
+}
+
 static void the_server_keeps_no_fd_of_mains(void **state UNUSED)
 {
 	run_both_ways(server_keeps_little, NULL);
@@ -234,7 +274,7 @@ static void too_many_fds_are_an_error(void **state UNUSED)
 	struct spawner s = {.null_fd = -1, .self_fd = -1, .ns = {-1}};
 	struct err e;
 
-	assert_int_equal(respawn_init(&r, &s, many, 1, NULL, &e), -EINVAL);
+	assert_int_equal(respawn_init(&r, &s, many, 1, NULL, NULL, &e), -EINVAL);
 	assert_string_equal(e.text, "many: too many fds to restart it");
 	respawn_fini(&r);
 	respawn_fini(NULL);
@@ -259,6 +299,7 @@ int main(int argc, char **argv)
 		cmocka_unit_test(descriptors_with_high_numbers_are_kept),
 		cmocka_unit_test(a_child_for_the_terminal_is_in_mains_group),
 		cmocka_unit_test(absurd_requests_start_nothing),
+		cmocka_unit_test(an_errand_is_run_until_it_succeeds),
 		cmocka_unit_test(the_server_keeps_no_fd_of_mains),
 		cmocka_unit_test(too_many_fds_are_an_error),
 	};

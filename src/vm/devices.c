@@ -9,6 +9,7 @@
 #include "base/wire.h"
 #include "devices/device.h"
 #include "virtio/ids.h"
+#include "vm/journal.h"
 #include "vm/machine.h"
 
 #include <assert.h>
@@ -109,6 +110,11 @@ static int respawn_watch(struct machine *m, struct err *e)
 	return r < 0 ? err_set(e, -r, "cannot watch the process that restarts devices") : 0;
 }
 
+static void errand_ask(void *respawn)
+{
+	respawn_errand_ask(respawn);
+}
+
 /* Without devices that are processes it still removes what is left, and writes the last trace. */
 static int respawn_begin(struct machine *m, struct err *e)
 {
@@ -122,8 +128,11 @@ static int respawn_begin(struct machine *m, struct err *e)
 	}
 	if (r == 0)
 		r = respawn_init(&all->respawn, all->has_spawner ? &all->spawner : NULL,
-				 all->table, all->has_spawner ? all->count : 0, end, e);
+				 all->table, all->has_spawner ? all->count : 0, end,
+				 journal_errand(), e);
 	all->has_respawn = r == 0;
+	if (r == 0)
+		journal_ask_set(errand_ask, &all->respawn);
 	return r == 0 ? respawn_watch(m, e) : r;
 }
 
@@ -379,6 +388,7 @@ void devices_fini(struct machine *m)
 		devices_await(all);
 	for (unsigned i = 0; i < all->count; i++)
 		device_fini(m, &all->list[i]);
+	journal_ask_set(NULL, NULL);
 	if (all->has_respawn && all->respawn_end.fd >= 0 && all->respawn_end.ready)
 		loop_remove(&m->loop, &all->respawn_end);
 	if (all->has_respawn)

@@ -32,6 +32,12 @@ static struct {
 
 static struct syslog host = {.sock = -1};
 
+/* Set while there is one thread. */
+static struct {
+	void (*ask)(void *context);
+	void *context;
+} asker;
+
 static struct entry *entry_of(uint64_t number)
 {
 	return &journal.entries[number % JOURNAL_LINES];
@@ -92,9 +98,35 @@ static void keep(enum log_level level, const char *name, const char *text)
 
 static void take_line(enum log_level level, const char *name, const char *text)
 {
+	enum syslog_result r;
+
 	keep(level, name, text);
-	if (!syslog_line(&host, level, name, text))
-		log_warn("nobody listens at " SYSLOG_PATH " any more; lines go to stderr only");
+	r = syslog_line(&host, level, name, text);
+	if (r != SYSLOG_TAKEN && asker.ask)
+		asker.ask(asker.context);
+	if (r == SYSLOG_GONE)
+		log_warn("nobody listens at " SYSLOG_PATH " any more; lines go to stderr only, "
+			 "until somebody does");
+}
+
+/* In the process that has paths. */
+static bool connect_again(void *context)
+{
+	return syslog_connect_again(context) == 0;
+}
+
+const struct respawn_errand *journal_errand(void)
+{
+	static struct respawn_errand errand = {.run = connect_again, .context = &host};
+
+	errand.fd = host.sock;
+	return host.sock >= 0 ? &errand : NULL;
+}
+
+void journal_ask_set(void (*ask)(void *context), void *context)
+{
+	asker.ask = ask;
+	asker.context = context;
 }
 
 void journal_start(enum syslog_use use, const char *tag)

@@ -13,6 +13,7 @@
 #include "base/json.h"
 #include "base/log.h"
 #include "base/syslog.h"
+#include "jail/respawn.h"
 
 #include <stdbool.h>
 #include <stdint.h>
@@ -22,6 +23,13 @@ enum { JOURNAL_LINES = 512, JOURNAL_BYTES = 65536 };
 /* Begins to keep lines, and to send them on; before the jail.  tag is kept, not copied. */
 void journal_start(enum syslog_use use, const char *tag);
 void journal_stop(void);
+
+/*
+ * For respawn_init(): connects to the syslog again.  NULL: there is none.  ask is called, from any
+ * thread, when that is wanted; NULL: not any more.
+ */
+const struct respawn_errand *journal_errand(void);
+void journal_ask_set(void (*ask)(void *context), void *context);
 
 /*
  * Adds members to the open object: "lines", those with numbers from since on, at most the last
