@@ -10,11 +10,13 @@
 
 #include "base/fd.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
 #include <sched.h>
 #include <signal.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -133,8 +135,10 @@ int ns_empty_enter(bool with_root, bool with_network, struct err *e)
 /* What the maker leaves; its text is a literal, which is in the same place in who started it. */
 struct made {
 	const char *failed;
-	int error;
+	intptr_t error; /* no padding: it would take some of the maker's stack into every jail */
 };
+
+static_assert(sizeof(struct made) == 2 * sizeof(intptr_t), "no padding");
 
 enum { MADE_FDS = 2 }; /* mount, network */
 
@@ -220,7 +224,7 @@ int ns_maker_finish(struct ns_maker *m, const struct jail_ns *ns, struct err *e)
 		return err_set(e, (int)-n, "cannot receive the empty namespaces");
 	if (n != (ssize_t)sizeof(made))
 		return err_say(e, ECHILD, "the process that makes namespaces was killed");
-	return made.failed ? ns_refused(e, made.error, made.failed) : 0;
+	return made.failed ? ns_refused(e, (int)made.error, made.failed) : 0;
 }
 
 int ns_made_join(const struct jail_ns *ns, bool with_root, bool with_network, struct err *e)
