@@ -21,7 +21,7 @@ static void debug_exit_has_a_range_of_its_own(void **state)
 
 static void table_is_printed_for_help_and_manual(void **state)
 {
-	char text[4096];
+	char text[4096] = "";
 	FILE *out = fmemopen(text, sizeof(text), "w");
 
 	(void)state;

@@ -261,6 +261,7 @@ static void printed(void (*print)(FILE *out), char *buf, size_t n)
 {
 	FILE *out = fmemopen(buf, n, "w");
 
+	memset(buf, 0, n);
 	assert_non_null(out);
 	print(out);
 	fclose(out);

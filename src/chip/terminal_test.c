@@ -16,10 +16,13 @@
 #include <sys/resource.h>
 #include <sys/wait.h>
 #include <termios.h>
+#include <time.h>
 #include <unistd.h>
 #include <utmp.h>
 
 #include <cmocka.h>
+
+enum { WAIT_S = 10 };
 
 static void assert_scan(const char *in, enum terminal_command command, size_t used, const char *out)
 {
@@ -274,11 +277,13 @@ static void stack_overflow_restores(void **state)
 
 static void await_raw(struct child *c, bool is_raw)
 {
+	time_t end = time(NULL) + WAIT_S;
 	struct termios t;
 
-	do
+	do {
 		settings(c, &t);
-	while (!(t.c_lflag & ICANON) != is_raw);
+		assert_true(time(NULL) <= end);
+	} while (!(t.c_lflag & ICANON) != is_raw);
 }
 
 static void stopped_process_gives_the_terminal_back(void **state)
