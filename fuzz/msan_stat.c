@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* msan_stat.c - for clang 14's MSan, which does not know what the C library's stat() writes */
+/* msan_stat.c - for clang 14's MSan, which does not know what stat() and statx() write */
 #include <fcntl.h>
 #include <sanitizer/msan_interface.h>
 #include <sys/stat.h>
@@ -28,4 +28,13 @@ int stat(const char *restrict path, struct stat *restrict st)
 int lstat(const char *restrict path, struct stat *restrict st)
 {
 	return fstatat(AT_FDCWD, path, st, AT_SYMLINK_NOFOLLOW);
+}
+
+int statx(int dir, const char *restrict path, int flags, unsigned mask, struct statx *restrict x)
+{
+	int r = (int)syscall(SYS_statx, dir, path, flags, mask, x);
+
+	if (r == 0)
+		__msan_unpoison(x, sizeof(*x));
+	return r;
 }

@@ -179,6 +179,7 @@ static int inflate_in(struct qcow2 *q, struct qcow2_inflater *i, uint64_t descri
 
 	qcow2_compressed_range(l, descriptor, &offset, &bytes);
 	in = i->in + offset % PAGE;
+	MEMORY_READ(in, bytes);
 	if (l->h.compression == QCOW2_ZSTD)
 		ok = inflate_zstd(&q->inflate, in, (size_t)bytes, i->out, size);
 	else
@@ -188,6 +189,7 @@ static int inflate_in(struct qcow2 *q, struct qcow2_inflater *i, uint64_t descri
 			    (unsigned long long)offset);
 		return -EIO;
 	}
+	MEMORY_WRITTEN(i->out, size);
 	i->tag = descriptor;
 	return 0;
 }

@@ -39,6 +39,23 @@
 #define GUARDED_BY(lock)
 #define REQUIRES(lock)
 
+/*
+ * MEMORY_WRITTEN tells MSan what was written where it does not look, by a library built without it
+ * or by the kernel through a ring, and MEMORY_READ what such a library is about to read.  Nothing in
+ * any other build.
+ */
+#if defined(__has_feature)
+#if __has_feature(memory_sanitizer)
+#include <sanitizer/msan_interface.h>
+#define MEMORY_WRITTEN(at, bytes) __msan_unpoison(at, bytes)
+#define MEMORY_READ(at, bytes)	  __msan_check_mem_is_initialized(at, bytes)
+#endif
+#endif
+#ifndef MEMORY_WRITTEN
+#define MEMORY_WRITTEN(at, bytes) ((void)0)
+#define MEMORY_READ(at, bytes)	  ((void)0)
+#endif
+
 /* Set in builds that rewrite guest memory after every copy, see mem/gmem.h. */
 #ifdef GMEM_HOSTILE
 enum { GMEM_IS_HOSTILE = 1 };
