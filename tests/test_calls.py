@@ -61,7 +61,8 @@ class Trace:
     def _line(self, tid, text):
         call = re.match(r'(\w+)\((.*)', text)
         rest = re.match(r'<\.\.\. (\w+) resumed>(.*)', text)
-        if text.startswith('+++'):
+        # strace 6.1 shows some that are killed as making the call that kills them.
+        if text.startswith(('+++', f'kill({tid}, SIGKILL')):
             self._ended(tid)
         elif call:
             self._made(self.process.get(tid, tid), call[1])
