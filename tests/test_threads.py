@@ -39,6 +39,18 @@ def test_bare_guests_run(options, tmp_path, test):
     assert 'Sanitizer' not in done.stderr
 
 
+def test_power_button_is_pressed_while_the_guest_uses_it(crosvm, options, tmp_path):
+    shutil.copy(tmp_path / 'raw', tmp_path / 'more')
+    words = bare_guest.command(bare_guest.build(), 'button', *options, params='presses=9 off=1')
+    with vms.running(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as vm:
+        assert vm.stdout.readline() == 'listening\n'
+        for _ in range(9):
+            assert crosvm('powerbtn', tmp_path / 'control').returncode == 0
+            assert vm.stdout.readline() == 'pressed\n'
+        assert vm.wait(timeout=PATIENCE_S) == 0
+        assert 'Sanitizer' not in vm.stderr.read()
+
+
 def test_commands_reach_devices_in_threads(crosvm, options, tmp_path):
     shutil.copy(tmp_path / 'raw', tmp_path / 'more')
     (tmp_path / 'guest').write_bytes(bare.elf(bare.HALT))
