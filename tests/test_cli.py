@@ -253,6 +253,26 @@ def test_socket_of_a_killed_vm_is_removed(vm, tmp_path):
 
 
 @needs_kvm
+@pytest.mark.parametrize('number', [signal.SIGTERM, signal.SIGKILL])
+def test_sockets_of_devices_are_removed(kernel, tmp_path, number):
+    names = [tmp_path / name for name in ('vm.sock', 'a.sock', 'b.sock', 'v.sock')]
+    vm = Vm('-s', names[0], '--serial', 'sink', '--vsock', f'cid=3,socket={names[3]}', '--console',
+            f'socket={names[1]},ports=socket={names[2]},,name=b', kernel)
+    try:
+        appears(names[0])
+        assert all(name.exists() for name in names)
+        vm.process.send_signal(number)
+        vm.wait()
+    finally:
+        vm.end()
+    for _ in range(PATIENCE_S * 100):
+        if not any(name.exists() for name in names):
+            return
+        time.sleep(0.01)
+    raise TimeoutError(names)
+
+
+@needs_kvm
 def test_socket_that_was_left_behind_is_replaced(crosvm, kernel, tmp_path):
     sock = tmp_path / 'vm.sock'
     with socket.socket(socket.AF_UNIX) as s:

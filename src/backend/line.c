@@ -4,7 +4,6 @@
 
 #include "base/fd.h"
 #include "base/iov.h"
-#include "base/listen.h"
 #include "base/num.h"
 
 #include <assert.h>
@@ -273,16 +272,14 @@ static int open_file(struct line *l, const struct line_options *o, struct err *e
 
 static int open_socket(struct line *l, const struct line_options *o, struct err *e)
 {
-	auto_fd fd = listen_at(o->path, 1, 0777, e);
+	auto_fd fd = o->listener;
 	int r;
 
-	if (fd < 0)
-		return fd;
 	l->listener.fd = fd;
 	r = loop_add(l->loop, &l->listener, EPOLLIN);
 	if (r < 0) {
 		l->listener.fd = -1;
-		return err_set(e, -r, "%s: cannot watch", o->path);
+		return err_set(e, -r, "cannot watch a socket");
 	}
 	l->listener.fd = fd_take(&fd);
 	return 0;

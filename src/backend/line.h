@@ -24,7 +24,8 @@ enum line_kind { LINE_SINK, LINE_FDS, LINE_FILE, LINE_SOCKET, LINE_PTY };
 
 struct line_options {
 	enum line_kind kind;
-	const char *path;    /* LINE_FILE: appended to; LINE_SOCKET: listened on */
+	const char *path;    /* LINE_FILE: appended to */
+	int listener;	     /* LINE_SOCKET: a socket that listens; line_open() takes it */
 	int input, output;   /* LINE_FDS: borrowed until line_open() returns; input -1: none */
 	uint64_t file_bytes; /* LINE_FILE: what is written beyond is dropped */
 };

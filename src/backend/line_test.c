@@ -4,6 +4,7 @@
 
 #include "base/fd.h"
 #include "base/iov.h"
+#include "base/listen.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -262,22 +263,24 @@ static int dial(const char *path)
 
 static void socket_serves_one_client_after_the_other(void **state)
 {
-	const struct line_options o = {.kind = LINE_SOCKET, .path = "line_test.sock"};
+	static const char path[] = "line_test.sock";
+	struct err e = {0};
+	const struct line_options o = {.kind = LINE_SOCKET,
+				       .listener = listen_at(path, 1, 0700, &e)};
+	struct rig *rig = rig_open(&o);
 	char byte;
 	int fd, other;
 
 	(void)state;
-	unlink(o.path);
-	struct rig *rig = rig_open(&o);
 	assert_int_equal(put(rig, "nobody", 6), 6); /* dropped */
 	line_want(&rig->line, true, false);
 	for (unsigned i = 0; i < 3; i++) {
-		fd = dial(o.path);
+		fd = dial(path);
 		run_until(rig, &rig->changed, 2 * i + 1);
 		assert_true(rig->line.is_open);
 		assert_int_equal(put(rig, "x", 1), 1);
 		assert_int_equal(read(fd, &byte, 1), 1);
-		other = dial(o.path);
+		other = dial(path);
 		assert_int_equal(loop_once(&rig->loop, 1000), 0);
 		assert_int_equal(read(other, &byte, 1), 0); /* one at a time */
 		close(other);
@@ -288,41 +291,7 @@ static void socket_serves_one_client_after_the_other(void **state)
 		assert_false(rig->line.is_open);
 	}
 	rig_close(rig);
-}
-
-static void stale_socket_is_replaced_a_live_one_is_not(void **state)
-{
-	const struct line_options o = {.kind = LINE_SOCKET, .path = "line_test2.sock"};
-	struct rig *rig, *second = calloc(1, sizeof(*second));
-	struct err e;
-
-	(void)state;
-	unlink(o.path);
-	rig = rig_open(&o);
-	second->line.readable = second->line.writable = second->line.changed = on_changed;
-	assert_int_equal(line_open(&second->line, &rig->loop, &o, &e), -EADDRINUSE);
-	rig_close(rig); /* leaves its name behind, as one that was killed */
-	rig = rig_open(&o);
-	rig_close(rig);
-	unlink(o.path);
-	free(second);
-}
-
-static void socket_path_too_long_is_refused(void **state)
-{
-	char path[200];
-	const struct line_options o = {.kind = LINE_SOCKET, .path = path};
-	struct rig *rig = calloc(1, sizeof(*rig));
-	struct err e;
-
-	(void)state;
-	memset(path, 'x', sizeof(path) - 1);
-	path[sizeof(path) - 1] = '\0';
-	assert_int_equal(loop_init(&rig->loop), 0);
-	rig->line.readable = rig->line.writable = rig->line.changed = on_changed;
-	assert_int_equal(line_open(&rig->line, &rig->loop, &o, &e), -ENAMETOOLONG);
-	loop_fini(&rig->loop);
-	free(rig);
+	unlink(path);
 }
 
 static void pseudo_terminal_opens_and_hangs_up(void **state)
@@ -379,8 +348,6 @@ int main(void)
 		cmocka_unit_test(regular_file_as_input_is_read_to_its_end),
 		cmocka_unit_test(file_is_appended_to_up_to_its_limit),
 		cmocka_unit_test(socket_serves_one_client_after_the_other),
-		cmocka_unit_test(stale_socket_is_replaced_a_live_one_is_not),
-		cmocka_unit_test(socket_path_too_long_is_refused),
 		cmocka_unit_test(pseudo_terminal_opens_and_hangs_up),
 		cmocka_unit_test(size_is_that_of_the_terminal),
 	};

@@ -13,7 +13,7 @@
 
 #include <stdbool.h>
 
-enum { LEFTOVERS_MAX = 8, LEFTOVER_NAME_MAX = 108 };
+enum { LEFTOVERS_MAX = 32, LEFTOVER_NAME_MAX = 108 };
 
 /*
  * Registers the file that is at path now.  -ENOSPC when there are too many, else errno; then it is

@@ -21,6 +21,8 @@
  */
 #include "backend/line.h"
 #include "base/fd.h"
+#include "base/leftover.h"
+#include "base/listen.h"
 #include "base/log.h"
 #include "base/num.h"
 #include "base/wire.h"
@@ -102,6 +104,7 @@ struct console {
 	char *ports;
 	struct port *port; /* nports of them */
 	unsigned nports;
+	unsigned nlisteners; /* taken of what is kept */
 	uint16_t columns, rows;
 	bool has_multiport; /* agreed */
 	uint32_t busy;	    /* bit q: queue q has more than BATCH_MAX */
@@ -477,7 +480,7 @@ static void console_defaults(struct device *d)
 	port_defaults(&console_of(d)->first);
 }
 
-static int check_port(const struct port_options *o, struct err *e)
+static int check_port(void *context UNUSED, const struct port_options *o, struct err *e)
 {
 	int named = (o->file != NULL) + (o->socket != NULL) + (o->type != TYPE_AUTO);
 
@@ -494,7 +497,7 @@ static void port_line_options(const struct port_options *o, struct line_options 
 {
 	*ret = (struct line_options){
 		.input = o->input, .output = o->output, .file_bytes = o->limit};
-	ret->path = o->file ? o->file : o->socket;
+	ret->path = o->file;
 	ret->kind = o->file   ? LINE_FILE
 		    : o->socket ? LINE_SOCKET
 		    : o->type == TYPE_STDIO ? LINE_FDS
@@ -506,7 +509,10 @@ static void port_line_options(const struct port_options *o, struct line_options 
 	}
 }
 
-static int check_port_text(const char *text, unsigned number, struct err *e)
+typedef int (*port_visit)(void *context, const struct port_options *o, struct err *e);
+
+static int visit_text(const char *text, unsigned number, port_visit visit, void *context,
+		      struct err *e)
 {
 	struct port *p auto_free = calloc(1, sizeof(*p));
 	int r;
@@ -518,21 +524,48 @@ static int check_port_text(const char *text, unsigned number, struct err *e)
 	port_defaults(&p->options);
 	r = opt_parse(port_opts, p, text, e);
 	if (r == 0)
-		r = check_port(&p->options, e);
+		r = visit(context, &p->options, e);
 	opt_fini(port_opts, p);
 	return r < 0 ? err_in(e, "port %u", number) : 0;
 }
 
-static int console_check(const struct device *d, struct err *e)
+/* Calls visit for the options of each port, in their order, until it fails. */
+static int visit_ports(const struct console *c, port_visit visit, void *context, struct err *e)
 {
-	const struct console *c = container_of(d, const struct console, device);
 	auto_free char *copy = c->ports ? strdup(c->ports) : NULL;
 	char *rest = copy, *text;
-	int r = check_port(&c->first, e);
+	int r = visit(context, &c->first, e);
 
 	for (unsigned n = 1; r == 0 && rest && (text = strsep(&rest, ";")); n++)
-		r = check_port_text(text, n, e);
+		r = visit_text(text, n, visit, context, e);
 	return r;
+}
+
+static int console_check(const struct device *d, struct err *e)
+{
+	return visit_ports(container_of(d, const struct console, device), check_port, NULL, e);
+}
+
+static int keep_port(void *context, const struct port_options *o, struct err *e)
+{
+	struct device *d = context;
+	auto_fd fd = -1;
+	int r;
+
+	if (!o->socket)
+		return 0;
+	fd = listen_at(o->socket, 1, 0777, e);
+	r = fd < 0 ? fd : leftover_add(o->socket, e);
+	if (r == 0)
+		device_kept_add_take(&d->kept, fd_take(&fd));
+	return r;
+}
+
+/* Programs that connect while one process is gone are served by the next. */
+static int console_keep(struct device *d, struct err *e)
+{
+	static_assert(PORTS_MAX + 2 <= DEVICE_KEPT_MAX, "standard in- and output come on top");
+	return visit_ports(console_of(d), keep_port, d, e);
 }
 
 static void announce(const struct port *p)
@@ -551,6 +584,8 @@ static int port_open(struct port *p, struct err *e)
 	p->line.writable = port_writable;
 	p->line.changed = port_changed;
 	port_line_options(&p->options, &o);
+	if (o.kind == LINE_SOCKET)
+		o.listener = fd_take(&p->console->device.kept.fd[p->console->nlisteners++]);
 	r = line_open(&p->line, p->console->device.loop, &o, e);
 	if (r == 0)
 		announce(p);
@@ -661,7 +696,7 @@ static void console_close(struct device *d)
 	}
 	free(c->port);
 	c->port = NULL;
-	c->nports = 0;
+	c->nports = c->nlisteners = 0;
 }
 
 static void console_config(struct device *d, void *out)
@@ -703,6 +738,7 @@ const struct device_type console_type = {
 	.opts = console_opts,
 	.calls = console_calls,
 	.check = console_check,
+	.keep = console_keep,
 	.defaults = console_defaults,
 	.queues = console_queues,
 	.open = console_open,

@@ -19,27 +19,28 @@
 #include <sys/un.h>
 #include <unistd.h>
 
-/* Numbers in the process of what is handed to it. */
-enum { INHERITED_NUMBER = DEVICE_FD_KEPT, INPUT_NUMBER = INHERITED_NUMBER, OUTPUT_NUMBER };
+/* The first number in the process of what is handed to it; what is kept comes before the others. */
+enum { INHERITED_NUMBER = DEVICE_FD_KEPT };
 
-/* The file that was handed to us by number has another number in the process. */
-static char *process_options(const struct config_device *config)
+/* What was handed to us by number, and standard in- and output, have other numbers there. */
+static char *process_options(const struct config_device *config, unsigned nkept)
 {
+	const unsigned first = INHERITED_NUMBER + nkept;
 	char *text = NULL, *at;
 	char theirs[32];
 	int r;
 
 	if (config->on_stdio)
-		return asprintf(&text, "%s,input=%d,output=%d", config->options, INPUT_NUMBER,
-				OUTPUT_NUMBER) < 0 ? NULL : text;
+		return asprintf(&text, "%s,input=%u,output=%u", config->options, first,
+				first + 1) < 0 ? NULL : text;
 	if (config->inherited_fd < 0)
 		return strdup(config->options);
 	snprintf(theirs, sizeof(theirs), "/proc/self/fd/%d", config->inherited_fd);
 	at = strstr(config->options, theirs);
 	if (!at)
 		return strdup(config->options);
-	r = asprintf(&text, "%.*s/proc/self/fd/%d%s", (int)(at - config->options), config->options,
-		     INHERITED_NUMBER, at + strlen(theirs));
+	r = asprintf(&text, "%.*s/proc/self/fd/%u%s", (int)(at - config->options), config->options,
+		     first, at + strlen(theirs));
 	return r < 0 ? NULL : text;
 }
 
@@ -81,7 +82,8 @@ static void device_arguments(struct vm_device *d)
 
 static int words_make(struct machine *m, struct vm_device *d, struct err *e)
 {
-	d->options = m->config->sandbox ? process_options(d->config) : strdup(d->config->options);
+	d->options = m->config->sandbox ? process_options(d->config, d->kept.n)
+				       : strdup(d->config->options);
 	d->policy = device_policy(m->config, d->config->name);
 	if (!d->options || (m->config->policy_dir && !d->policy))
 		return err_set(e, ENOMEM, "cannot keep the options of %s", d->name);
@@ -111,13 +113,14 @@ static int memory_make(struct machine *m, struct vm_device *d, struct err *e)
 /* What is handed to the process besides its sockets: how many. */
 static size_t device_inherited(const struct vm_device *d, int ret_fds[DEVICE_FDS_OWN])
 {
-	if (d->kept.n > 0) {
-		memcpy(ret_fds, d->kept.fd, d->kept.n * sizeof(ret_fds[0]));
-		return d->kept.n;
-	}
-	ret_fds[0] = d->config->on_stdio ? STDIN_FILENO : d->config->inherited_fd;
-	ret_fds[1] = STDOUT_FILENO;
-	return d->config->on_stdio ? 2 : ret_fds[0] >= 0;
+	size_t n = d->kept.n;
+
+	memcpy(ret_fds, d->kept.fd, n * sizeof(ret_fds[0]));
+	if (d->config->on_stdio || d->config->inherited_fd >= 0)
+		ret_fds[n++] = d->config->on_stdio ? STDIN_FILENO : d->config->inherited_fd;
+	if (d->config->on_stdio)
+		ret_fds[n++] = STDOUT_FILENO;
+	return n;
 }
 
 /* The numbers of all, and what they are but for the sockets; returns how many. */

@@ -41,7 +41,7 @@ enum {
 	DEVICE_DEATHS_MAX = 8,
 	DEVICE_NAME_MAX = 24,
 	DEVICE_ARGS_MAX = 16,
-	DEVICE_FDS_OWN = DEVICE_KEPT_MAX, /* what is kept; or a file; or standard in- and output */
+	DEVICE_FDS_OWN = DEVICE_KEPT_MAX, /* what is kept; a file; standard in- and output */
 	DEVICE_FDS_COMMON = 3,            /* vhost-user, control, shared memory */
 	DEVICE_FDS = DEVICE_FDS_COMMON + DEVICE_FDS_OWN,
 };
