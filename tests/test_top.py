@@ -225,6 +225,14 @@ def test_signal_ends_it_and_gives_the_terminal_back(screen, number):
     assert shown.said.endswith(LEAVE) and shown.is_as_before()
 
 
+def test_single_sample_stays_on_the_terminal(screen, start):
+    start('web')
+    shown = screen('-n', '1')
+
+    assert shown.wait() == 0
+    assert b'web ' in shown.said and b'\x1b' not in shown.said
+
+
 def test_lines_follow_the_window(screen, start):
     start('web')
     shown = screen('-d', '3600', 'web', columns=200)

@@ -296,7 +296,7 @@ int command_top(int argc, char **argv)
 	code = command_read("top", argc, argv, &reader, &run);
 	if (code != COMMAND_GOES_ON)
 		return code;
-	run.is_batch = run.is_batch || is_plain();
+	run.is_batch = run.is_batch || run.count == 1 || is_plain(); /* a single one is to stay */
 	run.top.wants_pss = run.top.nwords == 1;
 	return run_top(&run);
 }
