@@ -20,8 +20,8 @@ HERE = TOP / 'build/package'
 USED = ['crosvm:x:', 'crosvm 0', 'USER crosvm', 'demo: running', 'LIST demo', 'running',
         'JAIL 1 own', 'JAIL 1 own', 'GUEST pressed', 'STOPPED success 0 0', 'LEFT 0 \n',
         'crosvm: the guest powered off', 'ENDED success 0 0', 'did not shut down within 2 s',
-        'crosvm: stopped by command', 'LEFT 0 \n', 'RESTARTED ', 'TERMINATED success', 'MISTAKE 2 0',
-        'No such file', 'PURGED']
+        'crosvm: stopped by command', 'LEFT 0 \n', 'RESTARTED ', 'TERMINATED success',
+        'MISTAKE 2 0', 'No such file', 'PURGED']
 EXPOSURE_MAX = 2.3
 
 
@@ -96,8 +96,8 @@ def test_service_is_what_systemd_understands(packages, tmp_path):
 
 
 def test_installed_on_debian_it_is_a_service(packages, testbed, tmp_path):
-    """Guests by crosvm@.service under systemd: started, looked at, asked to shut down, ended because
-    they did not, started again, refused."""
+    """Guests by crosvm@.service under systemd: started, looked at, asked to shut down, ended
+    because they did not, started again, refused."""
     files = {'vmlinux': kernels.get('6.1-cloud').vmlinux, 'initrd': guests.button('6.1-cloud'),
              'halt.elf': tmp_path / 'halt.elf', 'reset.elf': tmp_path / 'reset.elf',
              'bare.elf': bare_guest.build()}
