@@ -140,8 +140,8 @@ for word; do
 		word=${word#tests/}
 		[ -e "tests/${word%%::*}" ] || word=test_$word.py
 		if [ ! -e "tests/${word%%::*}" ]; then
-			echo "test: no tests/$word, nor a part of that name: unit, sanitize, fuzz," \
-				"coverage, program, thread, memory" >&2
+			echo "test: no tests/$word, nor a part of that name: unit, sanitize," \
+				"fuzz, coverage, program, thread, memory" >&2
 			exit 2
 		fi
 		files+=("tests/$word")

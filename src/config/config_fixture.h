@@ -197,12 +197,14 @@ static inline int parse(const char *line)
 {
 	static char text[4096];
 	static char *words[256];
+	char *rest = text, *word;
 	int n = 0;
 
 	config_fini(&config);
 	snprintf(text, sizeof(text), "%s", line);
-	for (char *word = strtok(text, " "); word; word = strtok(NULL, " "))
-		words[n++] = word;
+	while ((word = strsep(&rest, " ")))
+		if (*word)
+			words[n++] = word;
 	return config_parse(&config, n, words, &errors);
 }
 

@@ -136,7 +136,7 @@ static void wait_for_end(struct bench *b)
 	struct pollfd p = {.fd = b->ended_fd, .events = POLLIN};
 
 	assert_int_equal(poll(&p, 1, 10000), 1);
-	fd_drain(b->ended_fd); /* what the vCPU did before is seen by who has read, not who polled */
+	fd_drain(b->ended_fd); /* who has read sees what the vCPU did before */
 }
 
 static uint32_t counter(const struct bench *b)

@@ -14,6 +14,7 @@
 #include "vm/machine.h"
 
 #include <errno.h>
+#include <inttypes.h>
 #include <linux/virtio_ids.h>
 #include <poll.h>
 #include <signal.h>
@@ -126,16 +127,15 @@ int device_deaths_init(struct vm_device *d, struct err *e)
 static void device_give_up(struct vm_device *d)
 {
 	const struct restarts *r = &d->restarts;
+	const uint64_t seconds = (r->last_ns - r->first_ns) / second_ns + 1;
 
 	if (d->deaths_in_a_row >= DEVICE_DEATHS_MAX)
 		machine_end(d->machine, EXIT_CODE_DEVICE, "%s died %u times in a row, last: %s",
 			    d->name, d->deaths_in_a_row + 1, d->how);
 	else
 		machine_end(d->machine, EXIT_CODE_DEVICE,
-			    "%s died too often, %u times within %llu s, last: %s", d->name,
-			    r->count,
-			    (unsigned long long)((r->last_ns - r->first_ns) / second_ns + 1),
-			    d->how);
+			    "%s died too often, %u times within %" PRIu64 " s, last: %s",
+			    d->name, r->count, seconds, d->how);
 }
 
 static void device_died(struct vm_device *d)
