@@ -296,19 +296,6 @@ static void reap_failed(struct aio *a, struct uring *u)
 	}
 }
 
-/* The kernel has written what was read, in no call that MSan sees. */
-static void read_mark(const struct aio_req *r, int64_t result)
-{
-	size_t left = r->op == AIO_READ && result > 0 ? (size_t)result : 0;
-
-	for (unsigned i = 0; i < r->niov && left > 0; i++) {
-		size_t n = r->iov[i].iov_len < left ? r->iov[i].iov_len : left;
-
-		MEMORY_WRITTEN(r->iov[i].iov_base, n);
-		left -= n;
-	}
-}
-
 static void uring_reap(struct aio *a)
 {
 	struct uring *u = a->state;
@@ -328,7 +315,8 @@ static void uring_reap(struct aio *a)
 		int64_t result = cqe->res;
 
 		__atomic_store_n(u->cq_head, head, __ATOMIC_RELEASE);
-		read_mark(r, result);
+		if (r->op == AIO_READ && result > 0)
+			iov_written(r->iov, r->niov, (size_t)result);
 		aio_done(a, r, result);
 	}
 }

@@ -30,6 +30,17 @@ MUST_CHECK static inline uint64_t iov_address(const struct iovec *v)
 	return (uintptr_t)v->iov_base;
 }
 
+/* The kernel has written the first bytes of the ranges, in no call that MSan sees. */
+static inline void iov_written(const struct iovec *v, unsigned n, size_t bytes)
+{
+	for (; n > 0 && bytes > 0; v++, n--) {
+		size_t part = v->iov_len < bytes ? v->iov_len : bytes;
+
+		MEMORY_WRITTEN(v->iov_base, part);
+		bytes -= part;
+	}
+}
+
 /* A position in ranges that belong to somebody else and are not changed. */
 struct iov_at {
 	const struct iovec *v;
