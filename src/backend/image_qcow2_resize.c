@@ -9,7 +9,6 @@
 #include "base/num.h"
 
 #include <errno.h>
-#include <string.h>
 
 static uint64_t l1_entries_for(const struct qcow2 *q, uint64_t size)
 {

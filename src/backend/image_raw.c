@@ -89,18 +89,22 @@ static int error_of(int64_t result)
 	return result == 0 ? -EIO : (int)result;
 }
 
-static void transfer_done(struct aio_req *a, int64_t result)
+/* Some bytes were moved, or none: go_on() moves the rest, if that makes sense. */
+static void moved(struct image_req *r, int64_t result, void (*go_on)(struct image_req *r))
 {
-	struct image_req *r = req_of(a);
-
 	if (result > 0)
 		advance(r, (size_t)result);
 	if (r->moved == r->length)
 		finish(r, 0);
 	else if (result > 0 || may_retry(r, result))
-		transfer(r);
+		go_on(r);
 	else
 		finish(r, error_of(result));
+}
+
+static void transfer_done(struct aio_req *a, int64_t result)
+{
+	moved(req_of(a), result, transfer);
 }
 
 static void transfer(struct image_req *r)
@@ -222,16 +226,7 @@ static void zero_allocate_done(struct aio_req *a, int64_t result)
 
 static void zero_write_done(struct aio_req *a, int64_t result)
 {
-	struct image_req *r = req_of(a);
-
-	if (result > 0)
-		advance(r, (size_t)result);
-	if (r->moved == r->length)
-		finish(r, 0);
-	else if (result > 0 || may_retry(r, result))
-		zero(r);
-	else
-		finish(r, error_of(result));
+	moved(req_of(a), result, zero);
 }
 
 static void zero_write(struct image_req *r)

@@ -17,7 +17,6 @@
 
 #include <stdbool.h>
 #include <stdint.h>
-#include <sys/types.h>
 #include <sys/uio.h>
 
 enum line_kind { LINE_SINK, LINE_FDS, LINE_FILE, LINE_SOCKET, LINE_PTY };
@@ -40,7 +39,6 @@ struct line {
 	bool is_unpollable; /* in is a regular file: always ready */
 	bool in_may_block,
 		out_may_block; /* descriptors shared with others, that stay as they are */
-	bool pty_polls;        /* waiting for somebody to open it */
 	struct timer timer;    /* pty: is somebody there? */
 	uint64_t room_bytes;   /* LINE_FILE */
 	char pty_path[64];

@@ -3,9 +3,7 @@
 #include "backend/passt.h"
 
 #include "base/fd.h"
-#include "base/num.h"
 #include "base/skip.h"
-#include "base/wire.h"
 
 #include <arpa/inet.h>
 #include <poll.h>

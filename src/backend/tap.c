@@ -3,7 +3,6 @@
 #include "backend/tap.h"
 
 #include "base/fd.h"
-#include "base/num.h"
 
 #include <arpa/inet.h>
 #include <errno.h>

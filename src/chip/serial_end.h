@@ -12,7 +12,6 @@
 
 #include <stdbool.h>
 #include <stdint.h>
-#include <sys/types.h>
 
 enum serial_type { SERIAL_STDIO, SERIAL_FILE, SERIAL_UNIX, SERIAL_PTY, SERIAL_SINK };
 

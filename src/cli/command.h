@@ -68,9 +68,6 @@ struct command_vm {
 int command_vm_take(void *context, const char *word, struct err *e) MUST_CHECK;
 int command_vm_check(void *context, struct err *e) MUST_CHECK;
 
-/* "crosvm list [OPTIONS] ..." and its options. */
-void command_help(const struct command *command, FILE *out);
-
 /* A virtual machine: command_run.c. */
 int command_run(int argc, char **argv);
 
@@ -116,7 +113,6 @@ int command_generate(int argc, char **argv);
 int command_complete(int argc, char **argv);
 
 /* Options of the commands above; each table ends with a NULL name. */
-extern const struct arg command_json_args[]; /* --json and --help */
 extern const struct arg command_balloon_args[];
 extern const struct arg command_create_args[];
 extern const struct arg command_log_args[];

@@ -13,7 +13,8 @@
 #define SOCKET_ABOUT                                                                               \
 	"SOCKET is the path that was given to crosvm run with -s, or the name with --name.\n"
 
-const struct arg command_json_args[] = {
+/* --json and --help */
+static const struct arg command_json_args[] = {
 	{.name = "json", .help = "Print JSON"},
 	{.name = "help", .letter = 'h', .help = "Print this text"},
 	{.name = NULL},
@@ -111,7 +112,8 @@ const char *command_meant(const char *typed)
 	return similar.best;
 }
 
-void command_help(const struct command *c, FILE *out)
+/* "crosvm list [OPTIONS] ..." and its options. */
+static void command_help(const struct command *c, FILE *out)
 {
 	fprintf(out, "Usage: crosvm %s [OPTIONS]%s%s\n\n%s.\n%s\nOptions:\n", c->name,
 		*c->words ? " " : "", c->words, c->summary, c->about ? c->about : "");

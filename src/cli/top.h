@@ -81,9 +81,6 @@ uint64_t top_interval_ns(const struct top_vm *v);
 /* A second, of a counter that was before; 0 when it went backwards. */
 double top_rate(const struct top_vm *v, uint64_t now, uint64_t before);
 
-/* The same device, with the same process or another, in the sample before; NULL: there was none. */
-const struct report_device *top_device_before(const struct top_vm *v, unsigned device);
-
 double top_counter_rate(const struct top_vm *v, unsigned device, const char *name);
 
 /* Of all devices of a type. */

@@ -44,7 +44,8 @@ static unsigned index_before(const struct top_vm *v, unsigned device)
 	return CONTROL_DEVICES_MAX;
 }
 
-const struct report_device *top_device_before(const struct top_vm *v, unsigned device)
+/* The same device, with the same process or another, in the sample before; NULL: there was none. */
+static const struct report_device *device_before(const struct top_vm *v, unsigned device)
 {
 	unsigned i = index_before(v, device);
 
@@ -54,7 +55,7 @@ const struct report_device *top_device_before(const struct top_vm *v, unsigned d
 double top_counter_rate(const struct top_vm *v, unsigned device, const char *name)
 {
 	const struct report_device *d = &v->now->report.devices[device];
-	const struct report_device *before = top_device_before(v, device);
+	const struct report_device *before = device_before(v, device);
 
 	return top_rate(v, report_value(&d->counters, name),
 			before ? report_value(&before->counters, name) : 0);

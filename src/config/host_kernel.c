@@ -2,8 +2,6 @@
 /* host_kernel.c - the kernels that are installed on this host, and their modules */
 #include "config/host_kernel.h"
 
-#include "base/fd.h"
-
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>

@@ -7,7 +7,6 @@
 #include "devices/harness_test.h"
 #include "virtio/ids.h"
 
-#include <errno.h>
 #include <fcntl.h>
 #include <linux/virtio_blk.h>
 #include <setjmp.h>

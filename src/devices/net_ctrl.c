@@ -7,7 +7,6 @@
  */
 #include "devices/net.h"
 
-#include "base/num.h"
 #include "virtio/ids.h"
 
 #include <linux/virtio_net.h>

@@ -13,7 +13,6 @@
  */
 #include "devices/net.h"
 
-#include "base/fd.h"
 #include "base/iov.h"
 #include "base/num.h"
 

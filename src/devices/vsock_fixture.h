@@ -2,17 +2,14 @@
 /* vsock_fixture.h - a guest with virtual sockets of our own, for tests of them */
 #pragma once
 
-#include "base/num.h"
 #include "devices/vsock_guest_test.h"
 
-#include <errno.h>
 #include <poll.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
 

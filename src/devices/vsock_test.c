@@ -1,6 +1,9 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* vsock_test.c - virtual sockets of our own: connections, their ends, credit */
+#include "base/num.h"
 #include "devices/vsock_fixture.h"
+
+#include <errno.h>
 
 /* ---- connections ---- */
 

@@ -2,7 +2,6 @@
 /* frontend_fixture.h - a front end, its driver and two devices, for frontend*_test.c */
 #pragma once
 
-#include "base/fd.h"
 #include "transport/rig_test.h"
 #include "virtio/ids.h"
 

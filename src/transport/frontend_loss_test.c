@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* frontend_loss_test.c - hostile devices, restart */
+#include "base/fd.h"
 #include "transport/frontend_fixture.h"
 
 /* ---- devices that fail ---- */

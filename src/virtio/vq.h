@@ -31,7 +31,6 @@
 #pragma once
 
 #include "base/attr.h"
-#include "base/counter.h"
 #include "mem/gmem.h"
 
 #include <stdbool.h>

@@ -13,6 +13,7 @@
  */
 #pragma once
 
+#include "base/counter.h"
 #include "base/trace.h"
 #include "virtio/ids.h"
 #include "virtio/vq.h"

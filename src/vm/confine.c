@@ -6,7 +6,6 @@
 #include "jail/jail.h"
 #include "vm/machine.h"
 
-#include <asm/termbits.h>
 #include <fcntl.h>
 #include <linux/kvm.h>
 #include <string.h>

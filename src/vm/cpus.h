@@ -7,7 +7,6 @@
 #pragma once
 
 #include "base/attr.h"
-#include "base/counter.h"
 #include "base/err.h"
 #include "base/trace.h"
 #include "bus/bus.h"

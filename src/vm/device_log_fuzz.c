@@ -2,8 +2,6 @@
 /* device_log_fuzz.c - what a captured device writes to its stderr: any bytes, in pieces */
 #include "vm/device_log.h"
 
-#include "base/fd.h"
-
 #include <assert.h>
 #include <fcntl.h>
 #include <stdlib.h>

@@ -2,6 +2,7 @@
 /* exits.h - what a vCPU asks of us when KVM_RUN returns */
 #pragma once
 
+#include "base/counter.h"
 #include "vm/cpus.h"
 
 /*

@@ -11,7 +11,6 @@
 #include "base/attr.h"
 #include "base/err.h"
 #include "base/json.h"
-#include "base/log.h"
 #include "base/syslog.h"
 #include "jail/respawn.h"
 

@@ -3,7 +3,6 @@
 #include "vm/recorder.h"
 
 #include "base/fd.h"
-#include "base/loop.h"
 
 #include <errno.h>
 #include <fcntl.h>

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* run.c - lets a machine run until something ends it */
 #include "base/exit_codes.h"
-#include "base/fd.h"
 #include "base/log.h"
 #include "chip/terminal.h"
 #include "vm/confine.h"

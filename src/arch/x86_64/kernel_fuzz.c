@@ -2,8 +2,6 @@
 /* kernel_fuzz.c - any file as a kernel: it loads or is refused, and nothing else happens */
 #include "arch/arch.h"
 
-#include "base/fd.h"
-
 #include <stdlib.h>
 #include <sys/mman.h>
 #include <unistd.h>
