@@ -162,6 +162,17 @@ int fd_send(int sock, const void *buf, size_t n, const int *fds, size_t nfds)
 	return 0;
 }
 
+void fd_send_now(int sock, const void *buf, size_t n)
+{
+	struct iovec iov = {.iov_base = (void *)(uintptr_t)buf, .iov_len = n};
+	const struct msghdr msg = {.msg_iov = &iov, .msg_iovlen = 1};
+	ssize_t r;
+
+	do
+		r = sendmsg(sock, &msg, MSG_DONTWAIT | MSG_NOSIGNAL);
+	while (r < 0 && errno == EINTR);
+}
+
 /* Keeps the first max_fds descriptors of a message, closes the others; false if there were any. */
 static bool collect(struct msghdr *msg, int *fds, size_t max_fds, size_t *ret_nfds)
 {

@@ -57,6 +57,9 @@ enum { FD_PASS_MAX = 16 };
  */
 int fd_send(int sock, const void *buf, size_t n, const int *fds, size_t nfds) MUST_CHECK;
 
+/* Sends one packet if there is room for it now. */
+void fd_send_now(int sock, const void *buf, size_t n);
+
 /*
  * One receive of at most n bytes and max_fds descriptors (close-on-exec).  Returns the bytes read,
  * 0 at the end of the stream, or -errno.  *ret_nfds is always set; descriptors beyond max_fds are

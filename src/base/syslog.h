@@ -5,8 +5,10 @@
  * Not the C library's syslog(): that connects again by path when the daemon was restarted, and
  * waits for one that does not read.  A jailed process can do the first no more, and must not do the
  * second.  But a connection belongs to the socket, not to the process: another one that was forked
- * from this one, and still has paths, makes it anew for both (syslog_connect_again()).  A line is "<14>Nov 22 20:31:02 crosvm[77]: block0: text", as local senders write it
- * (RFC 3164 4.1, without the host's name).
+ * from this one, and still has paths, makes it anew for both (syslog_connect_again()).
+ *
+ * A line is "<14>Nov 22 20:31:02 crosvm[77]: block0: text", as local senders write it (RFC 3164
+ * 4.1, without the host's name).
  */
 #pragma once
 
@@ -24,9 +26,9 @@ enum syslog_use {
 };
 
 struct syslog {
-	int sock; /* -1: none */
-	bool is_away; /* the last line found nobody */
-	unsigned missed; /* lines, since then */
+	int sock;               /* -1: none */
+	bool is_away;           /* the last line found nobody */
+	unsigned missed;        /* lines, since then */
 	const char *path, *tag; /* borrowed */
 	long pid;
 };

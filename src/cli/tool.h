@@ -45,7 +45,7 @@ struct tool {
 #define TOOL(n, p, ...)                                                                            \
 	{                                                                                          \
 		.name = n, .package = p, .words = {__VA_ARGS__}, .in = -1, .out = -1, .file = -1,  \
-		.dir = -1, .said = -1                                                                         \
+		.dir = -1, .said = -1                                                              \
 	}
 
 /* Where the program is. -ENOENT. */

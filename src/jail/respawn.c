@@ -221,8 +221,8 @@ int respawn_init(struct respawn *r, struct spawner *s, const struct spawn_args *
 	int pair[2];
 	int ret = fd_socketpair(SOCK_SEQPACKET, pair);
 
-	*r = (struct respawn){.sock = -1, .table = table, .count = count, .end = end,
-			      .errand = errand};
+	*r = (struct respawn){
+		.sock = -1, .table = table, .count = count, .end = end, .errand = errand};
 	r->server = (struct child){.pid = -1, .pidfd = -1, .report_fd = -1};
 	if (ret < 0)
 		return err_set(e, -ret, "cannot make a socket pair");
@@ -293,10 +293,6 @@ int respawn_answer(struct respawn *r, size_t index, struct child *ret_child, str
 
 void respawn_errand_ask(const struct respawn *r)
 {
-	struct iovec iov = {.iov_base = (void *)(uintptr_t)&errand_index,
-			    .iov_len = sizeof(errand_index)};
-	const struct msghdr msg = {.msg_iov = &iov, .msg_iovlen = 1};
-
-	if (r->errand && sendmsg(r->sock, &msg, MSG_DONTWAIT | MSG_NOSIGNAL) < 0)
-		return; /* it has many of these already, or is gone */
+	if (r->errand)
+		fd_send_now(r->sock, &errand_index, sizeof(errand_index));
 }

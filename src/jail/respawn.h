@@ -19,7 +19,7 @@
 /* What the process still does when main is gone, for whatever reason. */
 struct respawn_end {
 	void (*run)(void *context);
-	void *context;	/* as it was at respawn_init(), but for memory that is shared */
+	void *context;  /* as it was at respawn_init(), but for memory that is shared */
 	const int *fds; /* nfds of them that it keeps open for this */
 	size_t nfds;
 };
@@ -27,8 +27,8 @@ struct respawn_end {
 /* Something else that takes paths, done as often as main asks for it. */
 struct respawn_errand {
 	bool (*run)(void *context); /* false: to be tried again in a second */
-	void *context; /* as it was at respawn_init(), but for memory that is shared */
-	int fd;        /* that it keeps open for this */
+	void *context;              /* as it was at respawn_init(), but for memory that is shared */
+	int fd;                     /* that it keeps open for this */
 };
 
 struct respawn {
@@ -36,7 +36,7 @@ struct respawn {
 	struct child server;
 	const struct spawn_args *table;
 	size_t count;
-	const struct respawn_end *end; /* or NULL */
+	const struct respawn_end *end;       /* or NULL */
 	const struct respawn_errand *errand; /* or NULL */
 };
 

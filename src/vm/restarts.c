@@ -37,8 +37,7 @@ int restarts_count(struct restarts *r, uint64_t now_ns)
 	r->quick_ns = owed(r->quick_ns, passed_ns, second_ns);
 	r->all_ns = owed(r->all_ns, passed_ns, minute_ns);
 	quick = (r->quick_ns + second_ns - 1) / second_ns;
-	if (quick > RESTARTS_AT_ONCE + RESTARTS_DELAYED ||
-	    r->all_ns > RESTARTS_IN_ALL * minute_ns)
+	if (quick > RESTARTS_AT_ONCE + RESTARTS_DELAYED || r->all_ns > RESTARTS_IN_ALL * minute_ns)
 		return RESTARTS_NEVER;
 	return quick > RESTARTS_AT_ONCE ? delay_of(quick - RESTARTS_AT_ONCE) : 0;
 }

@@ -30,7 +30,7 @@ enum {
 
 /* Begins as zeros. */
 struct restarts {
-	uint64_t quick_ns, all_ns; /* of each account, until everything is earned back */
+	uint64_t quick_ns, all_ns;  /* of each account, until everything is earned back */
 	uint64_t first_ns, last_ns; /* when the first and the last process ended */
 	unsigned count;
 };
