@@ -41,8 +41,8 @@
 
 /*
  * MEMORY_WRITTEN tells MSan what was written where it does not look, by a library built without it
- * or by the kernel through a ring, and MEMORY_READ what such a library is about to read.  Nothing in
- * any other build.
+ * or by the kernel through a ring, and MEMORY_READ what such a library is about to read.  Nothing
+ * in any other build.
  */
 #if defined(__has_feature)
 #if __has_feature(memory_sanitizer)
