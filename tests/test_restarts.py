@@ -11,7 +11,6 @@ from pathlib import Path
 
 import pytest
 
-import bare
 import bare_guest
 import vms
 from vms import crosvm
