@@ -112,6 +112,18 @@ static void server_wait(struct server *s)
 		errand_try(s);
 }
 
+/* Nothing is to be started any more, but what main leaves at its end is this one's all the same. */
+static void server_retire(struct server *s)
+{
+	uint32_t index;
+	ssize_t n;
+
+	shutdown(s->sock, SHUT_WR); /* main, which may wait for an answer, hears of it */
+	do
+		n = recv(s->sock, &index, sizeof(index), 0);
+	while (n > 0 || (n < 0 && errno == EINTR));
+}
+
 /* One request; false when main has gone, or talks nonsense. */
 static bool server_turn(struct server *s)
 {
@@ -133,6 +145,8 @@ static bool server_turn(struct server *s)
 		goes_on = false;
 	fd_close(&c.pidfd);
 	fd_close(&c.report_fd);
+	if (!goes_on && n != 0)
+		server_retire(s);
 	return goes_on;
 }
 

@@ -40,6 +40,7 @@ static const struct spawn_args table[] = {
 struct trio {
 	struct spawner s;
 	struct respawn r;
+	const struct respawn_end *end;
 	const struct respawn_errand *errand;
 	struct err e;
 };
@@ -55,7 +56,7 @@ static const char *set_up(struct trio *x, bool jailed)
 	};
 
 	if (spawner_init(&x->s, &x->e) < 0 ||
-	    respawn_init(&x->r, &x->s, table, ARRAY_LEN(table), NULL, x->errand, &x->e) < 0 ||
+	    respawn_init(&x->r, &x->s, table, ARRAY_LEN(table), x->end, x->errand, &x->e) < 0 ||
 	    spawner_finish(&x->s, &x->e) < 0)
 		return x->e.text;
 	if (jailed && jail_enter(&config, &x->e) < 0)
@@ -204,6 +205,43 @@ static void absurd_requests_start_nothing(void **state UNUSED)
 	run_both_ways(absurd_requests, NULL);
 }
 
+static void run_end(void *context)
+{
+	if (write(*(int *)context, "!", 1) != 1)
+		_exit(1);
+}
+
+static const char *end_is_mains(void *arg UNUSED)
+{
+	static struct trio x;
+	static int held[2];
+	struct respawn_end end = {.run = run_end, .context = &held[1], .fds = &held[1], .nfds = 1};
+	struct pollfd p = {.events = POLLIN};
+	const char *wrong;
+	struct child c;
+
+	if (pipe2(held, O_CLOEXEC) < 0)
+		return "no pipe";
+	p.fd = held[0];
+	x.end = &end;
+	wrong = set_up(&x, false);
+	if (wrong)
+		return wrong;
+	if (fd_send(x.r.sock, "?", 1, NULL, 0) < 0) /* no request: nothing is started any more */
+		return "cannot send";
+	if (respawn_start(&x.r, 0, NULL, &c, &x.e) == 0)
+		wrong = "the server goes on";
+	else if (poll(&p, 1, 50) != 0)
+		wrong = "it is at its end although main is not";
+	respawn_fini(&x.r);
+	return wrong || poll(&p, 1, 10000) == 1 ? wrong : "main's end is missed";
+}
+
+static void a_server_at_a_loss_waits_for_mains_end(void **state UNUSED)
+{
+	run_both_ways(end_is_mains, NULL);
+}
+
 static const char *server_keeps_little(void *arg UNUSED)
 {
 	static struct trio x;
@@ -300,6 +338,7 @@ int main(int argc, char **argv)
 		cmocka_unit_test(a_child_for_the_terminal_is_in_mains_group),
 		cmocka_unit_test(absurd_requests_start_nothing),
 		cmocka_unit_test(an_errand_is_run_until_it_succeeds),
+		cmocka_unit_test(a_server_at_a_loss_waits_for_mains_end),
 		cmocka_unit_test(the_server_keeps_no_fd_of_mains),
 		cmocka_unit_test(too_many_fds_are_an_error),
 	};

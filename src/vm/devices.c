@@ -133,7 +133,7 @@ static int respawn_begin(struct machine *m, struct err *e)
 	all->has_respawn = r == 0;
 	if (r == 0)
 		journal_ask_set(errand_ask, &all->respawn);
-	return r == 0 ? respawn_watch(m, e) : r;
+	return r;
 }
 
 int devices_spawn(struct machine *m, struct err *e)
@@ -319,7 +319,8 @@ int devices_wait(struct machine *m, struct err *e)
 		if (r == 0)
 			r = device_watch(d, e);
 	}
-	return r;
+	/* Until then a device tells that it was not started. */
+	return r == 0 ? respawn_watch(m, e) : r;
 }
 
 void devices_give_up(struct machine *m)
