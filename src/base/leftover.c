@@ -79,7 +79,7 @@ static int file_remove(const struct leftover *l)
 		return -errno;
 	if (now.st_dev != then.st_dev || now.st_ino != then.st_ino)
 		return 0;
-	return unlinkat(l->dir_fd, l->name, 0) < 0 ? -errno : 0;
+	return unlinkat(l->dir_fd, l->name, 0) < 0 && errno != ENOENT ? -errno : 0;
 }
 
 static void forget(struct leftover *l)

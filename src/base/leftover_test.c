@@ -3,6 +3,7 @@
 #include "base/leftover.h"
 
 #include "base/log.h"
+#include "base/stderr_test.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -58,6 +59,35 @@ static void registered_file_is_removed_once(void **state)
 	make_file("file");
 	leftovers_remove();
 	assert_int_equal(access("file", F_OK), 0);
+}
+
+static bool somebody_was_first;
+
+int __real_unlinkat(int dir_fd, const char *name, int flags);
+int __wrap_unlinkat(int dir_fd, const char *name, int flags);
+
+int __wrap_unlinkat(int dir_fd, const char *name, int flags)
+{
+	if (somebody_was_first)
+		assert_int_equal(__real_unlinkat(dir_fd, name, flags), 0);
+	return __real_unlinkat(dir_fd, name, flags);
+}
+
+static void file_that_another_removes_at_the_same_time_is_no_complaint(void **state)
+{
+	struct err e = {0};
+	const char *said;
+
+	(void)state;
+	make_file("file");
+	assert_int_equal(leftover_add("file", &e), 0);
+	assert_int_equal(stderr_catch(), 0);
+	somebody_was_first = true;
+	leftovers_remove();
+	somebody_was_first = false;
+	said = stderr_said();
+	stderr_release();
+	assert_string_equal(said, "");
 }
 
 static void another_file_of_that_name_stays(void **state)
@@ -170,6 +200,9 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(registered_file_is_removed_once, setup, teardown),
+		cmocka_unit_test_setup_teardown(
+			file_that_another_removes_at_the_same_time_is_no_complaint, setup,
+			teardown),
 		cmocka_unit_test_setup_teardown(another_file_of_that_name_stays, setup, teardown),
 		cmocka_unit_test_setup_teardown(change_of_directory_does_not_matter, setup,
 						teardown),
